@@ -1,0 +1,80 @@
+/* The kernel's address space as a table: which ranges exist, where, and how they are protected.
+ * Built once at stage "frames"; after mapper_switch the inherited tables are out of use. */
+#ifndef QL_MM_MAPPER_H
+#define QL_MM_MAPPER_H
+
+#include <stddef.h>
+
+#include "mm/paging.h"
+#include "mm/region.h"
+
+/* One part of the kernel image, as the linker laid it out: page-aligned. */
+struct image_part {
+    vaddr_t start;
+    vaddr_t end;
+};
+
+/* Everything that the table of ranges is made from. */
+struct mapper_input {
+    struct image_part text, rodata, data; /* data: .data and .bss, without the guard pages inside */
+    const struct image_part *guards;      /* pages inside data that stay unmapped, ascending */
+    const char *const *guard_names;       /* one per guard */
+    size_t nguards;
+    vaddr_t image_va; /* virtual and physical base of the image */
+    paddr_t image_pa;
+    const struct mem_region *map; /* normalised */
+    size_t nmap;
+    bool have_framebuffer;
+    paddr_t framebuffer_pa;
+    uint64_t framebuffer_bytes;
+};
+
+/* One range of the address space: what the report, the JSON and a panic show. */
+struct map_range {
+    const char *name; /* "kernel text", "direct map", "framebuffer", "null page", ... */
+    vaddr_t va;
+    paddr_t pa; /* meaningless for a guard */
+    uint64_t npages;
+    prot_t prot; /* 0: a guard, never mapped */
+    cache_t cache;
+};
+
+/* Where the framebuffer is mapped: first page of the device window. */
+#define MAPPER_DEVICE_BASE 0xffffe00000000000ull
+
+/* Build the kernel's tables from the const rules in mapper.c. Page 0 and all guards stay unmapped.
+ * errors: MM_NOMEM, MM_INVAL (a part is misaligned or overlaps), MM_RANGE; everything freed again
+ */
+mm_status_t mapper_build(const struct mapper_input *input, struct space *out) MUST_USE;
+
+/* Load the tables and make them the kernel's space. */
+void mapper_switch(struct space *space);
+
+/* The kernel's space; valid after mapper_switch. */
+struct space *mapper_kernel_space(void);
+
+/* Add a device range (uncached MMIO) to the kernel's space at the next free device address; for a
+ * range that need not be page-aligned, out is the address of pa itself.
+ * errors: MM_NOMEM, MM_INVAL, MM_RANGE */
+mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
+                              vaddr_t *out) MUST_USE;
+
+/* The ranges as they stand, ascending by va; *n is their number. */
+const struct map_range *mapper_ranges(size_t *n);
+
+/* The range that covers va, guards included; NULL if none does. */
+const struct map_range *mapper_find(vaddr_t va);
+
+/* What an audit of the live tables found. */
+struct mapper_audit {
+    uint64_t pages_4k, pages_2m, pages_1g;
+    uint64_t writable_executable; /* entries that break W^X */
+    uint64_t user_accessible;
+    uint64_t outside_ranges; /* mapped, but no range of the table covers it */
+    vaddr_t first_bad;
+};
+
+/* Walk every entry of the kernel's space. True if all three of the bad counts are zero. */
+bool mapper_audit(struct space *space, struct mapper_audit *out);
+
+#endif

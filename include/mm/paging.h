@@ -1,0 +1,87 @@
+/* Page tables of one address space: 4 levels, pages of 4 KiB, 2 MiB and 1 GiB chosen by alignment.
+ * Range operations happen whole or not at all. Tables come from the pmm and go back when empty.
+ * locking: each function takes the space's lock (lock.h, order 2). Stage: from "frames" on.
+ * source:  Intel SDM Vol. 3A "4-Level Paging", "Page Attribute Table". */
+#ifndef QL_MM_PAGING_H
+#define QL_MM_PAGING_H
+
+#include "lock.h"
+#include "mm/addr.h"
+#include "status.h"
+
+/* What a page may be used for; present is implied. Read is implied by the hardware. */
+typedef uint32_t prot_t;
+#define PROT_READ   0x01u
+#define PROT_WRITE  0x02u
+#define PROT_EXEC   0x04u /* absent: NX, where the CPU has it */
+#define PROT_USER   0x08u
+#define PROT_GLOBAL 0x10u
+
+/* Memory types; the value is the index into the PAT that the Limine protocol programs and we keep.
+ */
+typedef enum cache {
+    CACHE_WB = 0,
+    CACHE_WT = 1,
+    CACHE_UC_MINUS = 2,
+    CACHE_UC = 3,
+    CACHE_WP = 4,
+    CACHE_WC = 5,
+} cache_t;
+
+struct space {
+    paddr_t root;     /* the PML4 */
+    uint64_t ntables; /* tables in use, the root included */
+    bool allow_wx;    /* only for the space in which firmware runtime services run */
+    struct spinlock lock;
+};
+
+/* What is mapped at an address: one entry, or one maximal run of alike entries. */
+struct mapping {
+    vaddr_t va;
+    paddr_t pa;
+    uint64_t bytes;      /* of the entry or run */
+    uint64_t page_bytes; /* 4 KiB, 2 MiB or 1 GiB */
+    prot_t prot;
+    cache_t cache;
+};
+
+/* Make an empty space (one root table). errors: MM_NOMEM */
+mm_status_t paging_create(struct space *out) MUST_USE;
+
+/* Free every table of the space; not what its pages map. The space must not be in use by a CPU. */
+void paging_destroy(struct space *space);
+
+/* Map npages 4 KiB pages from va to pa, with the largest page size alignment and count allow.
+ * errors:  MM_INVAL (misaligned, zero count, unknown flag), MM_RANGE (not canonical, crosses the
+ *          canonical hole, beyond the CPU's physical width), MM_EXISTS (a page is mapped already),
+ *          MM_DENIED (writable and executable), MM_NOMEM. On failure nothing has changed. */
+mm_status_t paging_map(struct space *space, vaddr_t va, paddr_t pa, uint64_t npages, prot_t prot,
+                       cache_t cache) MUST_USE;
+
+/* Unmap npages from va; every one must be mapped. Splits larger pages at the edges, frees tables
+ * that become empty, invalidates the TLB of this CPU.
+ * errors:  MM_NOTFOUND, MM_INVAL, MM_RANGE, MM_NOMEM (splitting needs a table). Whole or not at
+ * all. */
+mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages) MUST_USE;
+
+/* Change protection and memory type of npages mapped pages. errors: as paging_unmap, and MM_DENIED.
+ */
+mm_status_t paging_protect(struct space *space, vaddr_t va, uint64_t npages, prot_t prot,
+                           cache_t cache) MUST_USE;
+
+/* The entry that maps va. out->va, pa and bytes describe the whole entry (a 2 MiB page gives its
+ * 2 MiB-aligned base). errors: MM_NOTFOUND, MM_RANGE */
+mm_status_t paging_query(struct space *space, vaddr_t va, struct mapping *out) MUST_USE;
+
+/* Iterate: the first maximal run of contiguous, alike pages (same size, protection, cache) that
+ * starts at or after *cursor. Start with VA(0). On MM_OK *cursor is moved behind the run. errors:
+ * MM_NOTFOUND when there is no further one */
+mm_status_t paging_next(struct space *space, vaddr_t *cursor, struct mapping *out) MUST_USE;
+
+/* Use the space on this CPU, forgetting every cached translation. */
+void paging_switch(struct space *space);
+
+/* O(tables): every table reachable once, reserved bits clear, no empty table, ntables exact. */
+bool paging_validate(struct space *space);
+
+#endif
