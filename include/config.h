@@ -1,21 +1,25 @@
-/* What can be tuned at build time: units and the range that makes sense are beside each constant.
- */
+/* What can be tuned at build time: units and the range that makes
+ * sense are beside each constant. */
 #ifndef QL_CONFIG_H
 #define QL_CONFIG_H
 
 /* Bytes of the kernel's boot stack, a multiple of 4096; 16 KiB .. 1 MiB. */
 #define CONFIG_BOOT_STACK_BYTES 0x8000
 
-/* Bytes of each interrupt stack (double fault, NMI, machine check), a multiple of 4096; from 8 KiB.
- */
+/* Bytes of each interrupt stack (double fault, NMI, machine check), a
+ * multiple of 4096; from 8 KiB. */
 #define CONFIG_IST_STACK_BYTES 0x4000
 
-/* Bytes of the early (bump) arena, which holds the boot context: 24 for each memory map entry,
- * the EFI memory map, the command line. 64 KiB .. 1 MiB. */
-#define CONFIG_EARLY_BYTES 0x20000
+/* Bytes of the early (bump) arena, which holds the boot context: 72 for each memory map entry (24 for
+ * the copy, twice that for normalising it), the EFI memory map. 64 KiB .. 1 MiB. */
+#define CONFIG_EARLY_BYTES 0x40000
 
-/* Memory map entries the kernel is ready for; needs 24 early bytes each. */
+/* Memory map entries the kernel is ready for; needs 72 early bytes each. */
 #define CONFIG_MEMORY_ENTRIES 2048
+
+/* Bytes of EFI memory map the kernel is ready for, out of the early arena; 16 KiB .. 256 KiB. A larger
+ * one is left out, and power off and reboot then do without the firmware. */
+#define CONFIG_EFI_MEMMAP_BYTES 0x10000
 
 /* Bytes by which the heap grows at least, a multiple of 4096; 16 KiB .. 16 MiB. */
 #define CONFIG_HEAP_GROW_BYTES 0x40000

@@ -38,6 +38,7 @@
 #define LIMINE_EXECUTABLE_ADDRESS     0x71ba76863cc55f63ull, 0xb2644a48c516a487ull
 #define LIMINE_BOOTLOADER_PERFORMANCE 0x6b50ad9bf36d13adull, 0xdc4c7e88fc759e17ull
 #define LIMINE_TSC_FREQUENCY          0x10f2ee1d87d195e4ull, 0xf747a2b78f6ddb31ull
+#define LIMINE_KEEP_IOMMU             0x8ebaabe51f490179ull, 0x2aa86a59ffb4ab0full
 #define LIMINE_ENTROPY                0x65ea80255d5682c5ull, 0x9117240723f493ebull
 
 /* Head of every request; the kernel's own members follow. */
@@ -209,9 +210,34 @@ struct limine_executable_address_response {
 
 struct limine_bootloader_performance_response {
     uint64_t revision;
-    uint64_t reset_usec; /* from CPU reset to the loader, as far as the TSC tells */
-    uint64_t init_usec;  /* the loader's first instruction, counted from reset */
-    uint64_t exec_usec;  /* the hand-over to the kernel, counted from reset */
+    uint64_t reset_usec; /* when the CPU was reset: 0, the other two count from here by the TSC */
+    uint64_t init_usec;  /* the loader's first instruction */
+    uint64_t exec_usec;  /* the hand-over to the kernel */
+};
+
+#define LIMINE_MP_X2APIC 1u /* request: may use x2APIC; response: x2APIC is on */
+
+struct limine_mp_request {
+    struct limine_request head;
+    uint64_t flags;
+};
+
+/* One CPU. A CPU is parked until a non-zero goto_address is stored (atomically): it then calls that
+ * function with the address of its own structure in RDI. */
+struct limine_mp_info {
+    uint32_t processor_id; /* ACPI UID */
+    uint32_t lapic_id;
+    uint64_t reserved; /* the loader's own */
+    uint64_t goto_address;
+    uint64_t extra_argument;
+};
+
+struct limine_mp_response {
+    uint64_t revision;
+    uint32_t flags;
+    uint32_t bsp_lapic_id;
+    uint64_t cpu_count;
+    uint64_t cpus; /* struct limine_mp_info ** */
 };
 
 struct limine_tsc_frequency_response {
@@ -229,5 +255,6 @@ _Static_assert(sizeof(struct limine_request) == 48, "request head");
 _Static_assert(sizeof(struct limine_framebuffer) == 80, "framebuffer, revision 1");
 _Static_assert(sizeof(struct limine_file) == 112, "file");
 _Static_assert(sizeof(struct limine_memmap_entry) == 24, "memory map entry");
+_Static_assert(sizeof(struct limine_mp_info) == 32, "MP info");
 
 #endif

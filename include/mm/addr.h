@@ -2,8 +2,8 @@
  *   paddr_t  byte address on the bus        vaddr_t  byte address before translation (a number)
  *   pfn_t    paddr >> 12                    pte_t    one page-table entry as the CPU reads it
  * A `T *` means: mapped now, safe to touch. Sizes are bytes; counts are nframes or npages; regions
- * are [base, end). `.v` and `.raw` are read here, in paging.c, in the boot context and in efi/
- * only. */
+ * are [base, end). `.v` and `.raw` are read here, in hhdm.h, in paging*.c with their tables.h, in
+ * the boot context and in efi/ only. */
 #ifndef QL_MM_ADDR_H
 #define QL_MM_ADDR_H
 
@@ -61,6 +61,10 @@ static inline bool pa_lt(paddr_t a, paddr_t b)
 {
     return a.v < b.v;
 }
+static inline bool pa_le(paddr_t a, paddr_t b)
+{
+    return a.v <= b.v;
+}
 static inline bool pa_eq(paddr_t a, paddr_t b)
 {
     return a.v == b.v;
@@ -69,13 +73,25 @@ static inline bool va_lt(vaddr_t a, vaddr_t b)
 {
     return a.v < b.v;
 }
+static inline bool va_le(vaddr_t a, vaddr_t b)
+{
+    return a.v <= b.v;
+}
 static inline bool va_eq(vaddr_t a, vaddr_t b)
 {
     return a.v == b.v;
 }
 
-/* align is a power of two. Aligning up past 2^64 wraps to 0: check with pa_lt where it can happen.
- */
+static inline paddr_t pa_min(paddr_t a, paddr_t b)
+{
+    return a.v < b.v ? a : b;
+}
+static inline paddr_t pa_max(paddr_t a, paddr_t b)
+{
+    return a.v > b.v ? a : b;
+}
+
+/* align is a power of two. Aligning up past 2^64 wraps to 0: check with pa_lt where it can be. */
 static inline bool pa_aligned(paddr_t pa, uint64_t align)
 {
     return (pa.v & (align - 1)) == 0;
@@ -91,6 +107,15 @@ static inline paddr_t pa_align_down(paddr_t pa, uint64_t align)
 static inline paddr_t pa_align_up(paddr_t pa, uint64_t align)
 {
     return PA((pa.v + align - 1) & ~(align - 1));
+}
+
+static inline vaddr_t va_align_down(vaddr_t va, uint64_t align)
+{
+    return VA(va.v & ~(align - 1));
+}
+static inline vaddr_t va_align_up(vaddr_t va, uint64_t align)
+{
+    return VA((va.v + align - 1) & ~(align - 1));
 }
 
 static inline pfn_t pa_to_pfn(paddr_t pa)
@@ -111,6 +136,22 @@ static inline vaddr_t va_of(const volatile void *p)
 static inline bool range_fits(uint64_t base, uint64_t bytes, uint64_t limit)
 {
     return base <= limit && bytes <= limit - base;
+}
+
+/* The end of [base, base + bytes), or PADDR_LIMIT where that comes first or the sum wraps. */
+static inline paddr_t pa_end(paddr_t base, uint64_t bytes)
+{
+    return PA(range_fits(base.v, bytes, PADDR_LIMIT) ? base.v + bytes : PADDR_LIMIT);
+}
+
+/* The address as a number, for messages. */
+static inline unsigned long pa_number(paddr_t pa)
+{
+    return pa.v;
+}
+static inline unsigned long va_number(vaddr_t va)
+{
+    return va.v;
 }
 
 /* Bytes rounded up to whole frames; the caller knows that bytes <= 2^64 - 4096. */

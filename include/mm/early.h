@@ -1,12 +1,12 @@
-/* The bump allocator for what comes before frames exist. Nothing is ever freed; closed afterwards.
- */
+/* The bump allocator for what comes before frames exist. Nothing is
+ * ever freed; closed afterwards. */
 #ifndef QL_MM_EARLY_H
 #define QL_MM_EARLY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Hand over the arena: [base, base + bytes), mapped and zeroed. Once. */
+/* Hand over the arena: [base, base + bytes), mapped and zeroed. Not while another is open. */
 void early_init(void *base, size_t bytes);
 
 /* Zeroed memory that is never freed.

@@ -14,6 +14,12 @@ extern struct hhdm hhdm;
 /* Set the window. Once, before any other mm call (stage "boot context"). */
 void hhdm_init(vaddr_t base, uint64_t bytes);
 
+/* Where pa is in the direct map, as a number: nothing need be mapped there yet. */
+static inline vaddr_t hhdm_address(paddr_t pa)
+{
+    return va_add(hhdm.base, pa.v);
+}
+
 /* A pointer into the direct map. The caller knows that pa is RAM that is mapped there. */
 static inline void *phys_to_virt(paddr_t pa)
 {

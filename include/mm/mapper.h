@@ -43,8 +43,8 @@ struct map_range {
 #define MAPPER_DEVICE_BASE 0xffffe00000000000ull
 
 /* Build the kernel's tables from the const rules in mapper.c. Page 0 and all guards stay unmapped.
- * errors: MM_NOMEM, MM_INVAL (a part is misaligned or overlaps), MM_RANGE; everything freed again
- */
+ * errors: MM_NOMEM, MM_INVAL (a part is misaligned or overlaps),
+ * MM_RANGE; everything freed again */
 mm_status_t mapper_build(const struct mapper_input *input, struct space *out) MUST_USE;
 
 /* Load the tables and make them the kernel's space. */
@@ -59,7 +59,8 @@ struct space *mapper_kernel_space(void);
 mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
                               vaddr_t *out) MUST_USE;
 
-/* The ranges as they stand, ascending by va; *n is their number. */
+/* The ranges as they stand, ascending by va; *n is their number. Valid until the next
+ * mapper_map_device, which may move the list. */
 const struct map_range *mapper_ranges(size_t *n);
 
 /* The range that covers va, guards included; NULL if none does. */
@@ -70,11 +71,13 @@ struct mapper_audit {
     uint64_t pages_4k, pages_2m, pages_1g;
     uint64_t writable_executable; /* entries that break W^X */
     uint64_t user_accessible;
-    uint64_t outside_ranges; /* mapped, but no range of the table covers it */
-    vaddr_t first_bad;
+    uint64_t outside_ranges; /* 4 KiB pages that are mapped though no range covers them */
+    uint64_t mismatched;     /* 4 KiB pages of a range that are not mapped as it says */
+    vaddr_t first_bad;       /* the first mapping of the first three kinds */
 };
 
-/* Walk every entry of the kernel's space. True if all three of the bad counts are zero. */
+/* Walk every entry of the kernel's space. True if all four of the bad counts are zero. A CPU
+ * without NX cannot enforce W^X: nothing counts as breaking it there. */
 bool mapper_audit(struct space *space, struct mapper_audit *out);
 
 #endif

@@ -9,7 +9,8 @@
 #include "mm/addr.h"
 #include "status.h"
 
-/* What a page may be used for; present is implied. Read is implied by the hardware. */
+/* What a page may be used for; present is implied. Read is implied by the hardware: any protection
+ * but 0, which is no mapping, can be read. */
 typedef uint32_t prot_t;
 #define PROT_READ   0x01u
 #define PROT_WRITE  0x02u
@@ -17,8 +18,7 @@ typedef uint32_t prot_t;
 #define PROT_USER   0x08u
 #define PROT_GLOBAL 0x10u
 
-/* Memory types; the value is the index into the PAT that the Limine protocol programs and we keep.
- */
+/* Memory types; the value is the index into the PAT, which we keep as the Limine protocol says. */
 typedef enum cache {
     CACHE_WB = 0,
     CACHE_WT = 1,
@@ -54,18 +54,19 @@ void paging_destroy(struct space *space);
 /* Map npages 4 KiB pages from va to pa, with the largest page size alignment and count allow.
  * errors:  MM_INVAL (misaligned, zero count, unknown flag), MM_RANGE (not canonical, crosses the
  *          canonical hole, beyond the CPU's physical width), MM_EXISTS (a page is mapped already),
- *          MM_DENIED (writable and executable), MM_NOMEM. On failure nothing has changed. */
+ *          MM_DENIED (writable and executable, or for users in the kernel half), MM_NOMEM.
+ *          On failure nothing has changed. */
 mm_status_t paging_map(struct space *space, vaddr_t va, paddr_t pa, uint64_t npages, prot_t prot,
                        cache_t cache) MUST_USE;
 
 /* Unmap npages from va; every one must be mapped. Splits larger pages at the edges, frees tables
  * that become empty, invalidates the TLB of this CPU.
- * errors:  MM_NOTFOUND, MM_INVAL, MM_RANGE, MM_NOMEM (splitting needs a table). Whole or not at
- * all. */
+ * errors:  MM_NOTFOUND, MM_INVAL, MM_RANGE, MM_NOMEM (splitting needs a table). On failure
+ *          nothing has changed. */
 mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages) MUST_USE;
 
-/* Change protection and memory type of npages mapped pages. errors: as paging_unmap, and MM_DENIED.
- */
+/* Change protection and memory type of npages mapped pages.
+ * errors:  as paging_unmap, and MM_DENIED */
 mm_status_t paging_protect(struct space *space, vaddr_t va, uint64_t npages, prot_t prot,
                            cache_t cache) MUST_USE;
 
@@ -74,8 +75,8 @@ mm_status_t paging_protect(struct space *space, vaddr_t va, uint64_t npages, pro
 mm_status_t paging_query(struct space *space, vaddr_t va, struct mapping *out) MUST_USE;
 
 /* Iterate: the first maximal run of contiguous, alike pages (same size, protection, cache) that
- * starts at or after *cursor. Start with VA(0). On MM_OK *cursor is moved behind the run. errors:
- * MM_NOTFOUND when there is no further one */
+ * starts at or after *cursor. Start with VA(0). On MM_OK *cursor is moved behind the run.
+ * errors:  MM_NOTFOUND when there is no further one */
 mm_status_t paging_next(struct space *space, vaddr_t *cursor, struct mapping *out) MUST_USE;
 
 /* Use the space on this CPU, forgetting every cached translation. */

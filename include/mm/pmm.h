@@ -30,7 +30,8 @@ struct pmm_stats {
  * itself, high up. Frame 0 is never handed out. Bootloader-reclaimable frames are known but used.
  * units:   map must satisfy region_validate; the map is not kept
  * errors:  MM_NOMEM if no usable region can hold the metadata, MM_INVAL if the map is not
- * normalised source:  Limine "Memory Map Feature" */
+ *          normalised
+ * source:  Limine "Memory Map Feature" */
 mm_status_t pmm_init(const struct mem_region *map, size_t n) MUST_USE;
 
 /* Free the bootloader-reclaimable frames of the same map, once nothing uses them any more: own page
@@ -51,7 +52,7 @@ mm_status_t pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *limits,
 
 /* Give frames back: any part of what was allocated, in any order.
  * errors:  MM_INVAL through port_misuse: misaligned, not RAM of ours, already free (double free),
- *          frame 0 or our own metadata; then no frame was freed */
+ *          frame 0, our own metadata, bootloader memory before pmm_reclaim; then none was freed */
 mm_status_t pmm_free_frame(paddr_t frame);
 mm_status_t pmm_free_frames(paddr_t base, uint64_t nframes);
 

@@ -35,10 +35,11 @@ const char *mem_type_name(enum mem_type type);
  * bootloader-reclaimable regions are whole frames (shrunk inwards), neighbours of one type are
  * joined. Where two regions claim a byte the one less free wins: usable yields to
  * bootloader-reclaimable, and both yield to everything else. An unknown type counts as reserved.
- * Whatever is above the 52-bit limit or wraps is cut off there. units:   capacity is in entries;
- * splitting can need up to 2 n of them out:     the number of regions through n_out, and of
- * corrections that were needed through fixed_out errors:  MM_NOMEM if capacity does not suffice
- * (map is then unspecified) */
+ * Whatever is above the 52-bit limit or wraps is cut off there.
+ * units:   capacity is in entries; splitting can need up to 2 n of them
+ * out:     the number of regions through n_out; through fixed_out that of corrections: regions
+ *          out of order, empty, cut, overlapping, shrunk or of an unknown type (joining is none)
+ * errors:  MM_NOMEM if capacity does not suffice (map is then unspecified) */
 mm_status_t region_normalise(struct mem_region *map, size_t n, size_t capacity, size_t *n_out,
                              size_t *fixed_out) MUST_USE;
 

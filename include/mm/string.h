@@ -6,16 +6,19 @@
 #include <stdint.h>
 
 #ifdef QL_HOST
-#include <string.h> /* the host's own; ours are tested under the names below with a ql_ prefix */
+#include <string.h> /* the host's own; ours stand beside them under a ql_ prefix */
+#define STRING_FUNCTION(name) ql_##name
 #else
-void *memcpy(void *restrict dst, const void *restrict src, size_t bytes);
-void *memmove(void *dst, const void *src, size_t bytes);
-void *memset(void *dst, int value, size_t bytes);
-int memcmp(const void *a, const void *b, size_t bytes);
-size_t strlen(const char *s);
-int strcmp(const char *a, const char *b);
-int strncmp(const char *a, const char *b, size_t n);
+#define STRING_FUNCTION(name) name
 #endif
+
+void *STRING_FUNCTION(memcpy)(void *restrict dst, const void *restrict src, size_t bytes);
+void *STRING_FUNCTION(memmove)(void *dst, const void *src, size_t bytes);
+void *STRING_FUNCTION(memset)(void *dst, int value, size_t bytes);
+int STRING_FUNCTION(memcmp)(const void *a, const void *b, size_t bytes);
+size_t STRING_FUNCTION(strlen)(const char *s);
+int STRING_FUNCTION(strcmp)(const char *a, const char *b);
+int STRING_FUNCTION(strncmp)(const char *a, const char *b, size_t n);
 
 /* Fill count 64-bit words, dst 8-byte aligned. */
 void memset64(void *dst, uint64_t value, size_t count);

@@ -1,0 +1,66 @@
+# Host tests: mm/ against a simulated machine, with sanitizers. Included by the top-level Makefile;
+# stands alone too: make -f tests/host/host.mk host-test
+#   host-tests   build all test programs       host-test    build and run them
+#   mm-layering  check what the kernel's mm objects (MM_OBJS, built by the Makefile) call
+
+BUILD  ?= build
+HOSTCC ?= clang
+HOST_TIMEOUT ?= 120
+
+# Each test program: its own file, all of mm/, and what poses as the machine.
+HOST_TEST_NAMES := region early string pmm pmm_model paging paging_model mapper mapper_audit \
+                   heap heap_model
+HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
+HOST_MM_SRCS    := mm/early.c mm/heap.c mm/hhdm.c mm/mapper.c mm/paging.c mm/paging_query.c \
+                   mm/pmm.c mm/region.c mm/string.c
+HOST_RIG_SRCS   := tests/host/machine.c tests/host/walker.c tests/host/maps/maps.c
+HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(BUILD)/host/%.o)
+HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
+
+HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_CFLAGS   := -std=gnu11 -O1 -g -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-omit-frame-pointer \
+                 -Iinclude -Itests/host -Wall -Wextra -Wshadow -Wthread-safety -Werror -MMD -MP
+# The k-th allocation fails by way of the linker: see machine.c.
+HOST_LDFLAGS  := $(HOST_SANITIZE) -Wl,--wrap=pmm_alloc_frame,--wrap=pmm_alloc_frames
+HOST_LIBS     := -lcmocka
+
+$(BUILD)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -c $< -o $@
+
+$(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_COMMON)
+	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
+
+host-tests: $(HOST_TESTS)
+
+host-test: $(HOST_TESTS)
+	@failed=0; for test in $^; do \
+	  timeout $(HOST_TIMEOUT) $$test || { echo "$$test: exit status $$?"; failed=1; }; \
+	done; exit $$failed
+
+# ---- layering: heap -> mapper -> paging -> pmm -> region, port -----------------------------------
+MM_ALLOW_ALL    := memcpy memmove memset memset64 __stack_chk_fail __stack_chk_guard port_panic hhdm
+MM_ALLOW_region :=
+MM_ALLOW_early  :=
+MM_ALLOW_hhdm   :=
+MM_ALLOW_string :=
+MM_ALLOW_pmm    := region_validate port_misuse
+MM_ALLOW_paging := pmm_alloc_frame pmm_free_frame port_cpu port_get_root port_set_root \
+                   port_tlb_flush_range port_tlb_flush_all
+MM_ALLOW_paging_query := pmm_is_used port_cpu
+MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_create paging_destroy \
+                   paging_map paging_next paging_switch port_cpu
+MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
+
+mm-layering: $(MM_OBJS)
+	@bad=0; for object in $(MM_OBJS); do $(foreach o,$(MM_OBJS),\
+	  if [ $$object = $(o) ]; then allowed=' $(MM_ALLOW_ALL) $(MM_ALLOW_$(basename $(notdir $(o)))) '; fi;) \
+	  for symbol in $$(nm -u $$object | awk '{print $$NF}'); do \
+	    case "$$allowed" in *" $$symbol "*) ;; *) echo "$$object: must not use $$symbol"; bad=1;; esac; \
+	  done; done; exit $$bad
+	@! objdump -dr $(filter %/string.o,$(MM_OBJS)) | grep -E '(call|jmp).*<(mem|str)[a-z0-9]*>$$|PLT32.*(mem|str)' \
+	  || { echo 'mm/string.c: compiled into calls to itself'; exit 1; }
+
+.PHONY: host-tests host-test mm-layering
+-include $(HOST_OBJS:.o=.d)
+

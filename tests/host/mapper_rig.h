@@ -1,0 +1,126 @@
+/* What the tests of the kernel's address space share: a captured memory map, an image with two
+ * guarded stacks, a framebuffer, and short names for looking at the result. */
+#ifndef MAPPER_RIG_H
+#define MAPPER_RIG_H
+
+#include "machine.h"
+#include "maps/maps.h"
+#include "mm/hhdm.h"
+#include "mm/mapper.h"
+#include "mm/pmm.h"
+#include "test.h"
+#include "walker.h"
+
+#define IMAGE_VA     0xffffffff80000000ull
+#define FRAMEBUFFER  0x80000000ull
+#define FB_BYTES     (1280 * 800 * 4ull)
+#define TEXT_PAGES   40
+#define RODATA_PAGES 20
+#define DATA_PAGES   60
+
+static struct test_map map;
+static struct mapper_input input;
+static struct space space;
+static uint64_t frames_at_start;
+
+/* Two stacks in the data, each with a guard page under it; the first guard is data's first page. */
+static struct image_part guards[2];
+static const char *const guard_names[] = {"guard of stack A", "guard of stack B"};
+
+static inline struct image_part part(uint64_t first_page, uint64_t npages)
+{
+    return (struct image_part){VA(IMAGE_VA + first_page * PAGE_BYTES),
+                               VA(IMAGE_VA + (first_page + npages) * PAGE_BYTES)};
+}
+
+static inline void prepare(void)
+{
+    guards[0] = part(TEXT_PAGES + RODATA_PAGES, 1);
+    guards[1] = part(TEXT_PAGES + RODATA_PAGES + 9, 1);
+    input = (struct mapper_input){
+        .text = part(0, TEXT_PAGES),
+        .rodata = part(TEXT_PAGES, RODATA_PAGES),
+        .data = part(TEXT_PAGES + RODATA_PAGES, DATA_PAGES),
+        .guards = guards,
+        .guard_names = guard_names,
+        .nguards = 2,
+        .image_va = VA(IMAGE_VA),
+        .image_pa = map.image_pa,
+        .map = map.regions,
+        .nmap = map.n,
+        .have_framebuffer = true,
+        .framebuffer_pa = PA(FRAMEBUFFER),
+        .framebuffer_bytes = FB_BYTES,
+    };
+    machine_start(map.regions, map.n);
+    assert_int_equal(MM_OK, pmm_init(map.regions, map.n));
+    frames_at_start = machine_free_frames();
+}
+
+static inline void build(void)
+{
+    assert_int_equal(MM_OK, mapper_build(&input, &space));
+    assert_true(paging_validate(&space));
+}
+
+static inline int start_captured(void **state)
+{
+    (void)state;
+    captured_map(0, &map);
+    prepare();
+    return 0;
+}
+
+static inline int start_built(void **state)
+{
+    start_captured(state);
+    build();
+    return 0;
+}
+
+static inline int stop(void **state)
+{
+    (void)state;
+    assert_true(pmm_validate());
+    machine_stop();
+    return 0;
+}
+
+static inline struct walk look(uint64_t va)
+{
+    return walk(space.root.v, va);
+}
+
+static inline struct walk look_direct(uint64_t pa)
+{
+    return look(hhdm.base.v + pa);
+}
+
+static inline const struct map_range *range_called(const char *name)
+{
+    size_t n;
+    const struct map_range *ranges = mapper_ranges(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(ranges[i].name, name) == 0)
+            return &ranges[i];
+    return NULL;
+}
+
+static inline void check_ranges_are_sorted(void)
+{
+    size_t n;
+    const struct map_range *ranges = mapper_ranges(&n);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(ranges[i].npages > 0);
+        assert_ptr_equal(&ranges[i], mapper_find(ranges[i].va));
+        assert_ptr_equal(&ranges[i],
+                         mapper_find(va_add(ranges[i].va, ranges[i].npages * PAGE_BYTES - 1)));
+        if (i > 0)
+            assert_true(ranges[i - 1].va.v + ranges[i - 1].npages * PAGE_BYTES <= ranges[i].va.v);
+    }
+}
+
+#define WITH_INPUT(name) cmocka_unit_test_setup_teardown(name, start_captured, stop)
+#define WITH_SPACE(name) cmocka_unit_test_setup_teardown(name, start_built, stop)
+
+#endif

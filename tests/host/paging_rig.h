@@ -1,0 +1,73 @@
+/* What the tests of page tables share: a machine with 16 MiB, one space, and short names for what
+ * is done to it. Every test ends with the space destroyed and no frame lost. */
+#ifndef PAGING_RIG_H
+#define PAGING_RIG_H
+
+#include "machine.h"
+#include "mm/hhdm.h"
+#include "mm/paging.h"
+#include "mm/pmm.h"
+#include "test.h"
+#include "walker.h"
+
+#define RW      (PROT_READ | PROT_WRITE)
+#define RX      (PROT_READ | PROT_EXEC)
+#define HIGH    0xffff800000000000ull /* the first address of the upper half */
+#define LOW_END 0x0000800000000000ull
+
+static struct space space;
+static uint64_t frames_at_start;
+
+static inline int start(void **state)
+{
+    (void)state;
+    machine_start_simple(16 * MIB);
+    frames_at_start = machine_free_frames();
+    assert_int_equal(MM_OK, paging_create(&space));
+    return 0;
+}
+
+static inline int stop(void **state)
+{
+    (void)state;
+    assert_true(paging_validate(&space));
+    paging_destroy(&space);
+    assert_int_equal(frames_at_start, machine_free_frames());
+    assert_true(pmm_validate());
+    machine_stop();
+    return 0;
+}
+
+static inline void map(uint64_t va, uint64_t pa, uint64_t npages, prot_t prot)
+{
+    assert_int_equal(MM_OK, paging_map(&space, VA(va), PA(pa), npages, prot, CACHE_WB));
+    assert_true(paging_validate(&space));
+}
+
+static inline void unmap(uint64_t va, uint64_t npages)
+{
+    assert_int_equal(MM_OK, paging_unmap(&space, VA(va), npages));
+    assert_true(paging_validate(&space));
+}
+
+static inline void protect(uint64_t va, uint64_t npages, prot_t prot)
+{
+    assert_int_equal(MM_OK, paging_protect(&space, VA(va), npages, prot, CACHE_WB));
+    assert_true(paging_validate(&space));
+}
+
+static inline struct walk look(uint64_t va)
+{
+    return walk(space.root.v, va);
+}
+
+static inline uint64_t snapshot(void)
+{
+    uint64_t ntables, hash = walk_hash(space.root.v, &ntables);
+    assert_int_equal(ntables, space.ntables);
+    return hash ^ machine_free_frames();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+#endif

@@ -1,0 +1,407 @@
+/* The kernel's address space: what the list says, and what the tables hold. */
+#include "mapper_rig.h"
+
+/* --- What is mapped ------------------------------------------------------- */
+
+static void expect_part(const char *name, const struct image_part *p, bool write, bool exec)
+{
+    const struct map_range *r = range_called(name);
+    assert_non_null(r);
+    assert_int_equal(p->start.v, r->va.v);
+    for (uint64_t va = p->start.v; va < p->end.v; va += PAGE_BYTES) {
+        struct walk w = look(va);
+        assert_true(w.present);
+        assert_int_equal(map.image_pa.v + (va - IMAGE_VA), w.pa);
+        assert_int_equal(write, w.write);
+        assert_int_equal(exec, w.exec);
+        assert_true(w.global && !w.user);
+        assert_int_equal(CACHE_WB, w.pat);
+    }
+}
+
+static void the_image_is_mapped_by_its_parts(void **state)
+{
+    (void)state;
+    expect_part("kernel text", &input.text, false, true);
+    expect_part("kernel rodata", &input.rodata, false, false);
+    struct image_part piece = {guards[0].end, guards[1].start};
+    expect_part("kernel data", &piece, true, false);
+    piece = (struct image_part){guards[1].end, input.data.end};
+    assert_int_equal(piece.start.v, mapper_find(piece.start)->va.v);
+    assert_true(look(piece.start.v).write);
+    assert_true(look(piece.end.v - 1).write);
+    assert_false(look(piece.end.v).present);
+}
+
+static void guards_and_the_null_page_stay_unmapped_under_their_names(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        assert_false(look(guards[i].start.v).present);
+        const struct map_range *r = mapper_find(va_add(guards[i].start, 0x123));
+        assert_string_equal(guard_names[i], r->name);
+        assert_int_equal(0, r->prot);
+        assert_int_equal(1, r->npages);
+    }
+    assert_false(look(0).present);
+    assert_string_equal("null page", mapper_find(VA(8))->name);
+    assert_null(mapper_find(VA(PAGE_BYTES)));
+}
+
+/* What the direct map must allow at an address, from the memory map alone. */
+static void expect_direct(uint64_t pa)
+{
+    enum mem_type type = MEM_RESERVED;
+    for (size_t i = 0; i < map.n; i++)
+        if (pa >= map.regions[i].base.v && pa - map.regions[i].base.v < map.regions[i].bytes)
+            type = map.regions[i].type;
+    uint64_t in_image = pa - map.image_pa.v;
+    bool read_only_image = in_image < (TEXT_PAGES + RODATA_PAGES) * PAGE_BYTES;
+    bool write = (type == MEM_USABLE || type == MEM_BOOTLOADER_RECLAIMABLE ||
+                  type == MEM_EXECUTABLE_AND_MODULES || type == MEM_ACPI_NVS) &&
+                 !read_only_image;
+    bool present =
+        write || read_only_image || type == MEM_ACPI_RECLAIMABLE || type == MEM_RESERVED_MAPPED;
+    struct walk w = look_direct(pa);
+    assert_int_equal(present, w.present);
+    if (!present)
+        return;
+    assert_int_equal(pa, w.pa);
+    assert_int_equal(write, w.write);
+    assert_false(w.exec);
+    assert_false(w.user);
+    assert_true(w.global);
+    assert_int_equal(CACHE_WB, w.pat);
+}
+
+static void the_direct_map_shows_memory_as_its_type_allows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CAPTURED_MAPS; i++) {
+        captured_map(i, &map);
+        prepare();
+        build();
+        uint64_t step = map.regions[map.n - 1].base.v > GIB ? 7 * PAGE_BYTES : PAGE_BYTES;
+        for (uint64_t pa = 0; pa < hhdm.bytes; pa += step)
+            expect_direct(pa);
+        for (size_t j = 0; j < map.n; j++) {
+            uint64_t base = map.regions[j].base.v, end = base + map.regions[j].bytes;
+            if (base >= hhdm.bytes)
+                continue;
+            expect_direct(base);
+            expect_direct(end - 1);
+        }
+        machine_stop();
+    }
+}
+
+static void the_framebuffer_is_write_combining_and_not_in_the_direct_map(void **state)
+{
+    (void)state;
+    const struct map_range *r = range_called("framebuffer");
+    assert_int_equal(MAPPER_DEVICE_BASE, r->va.v);
+    assert_int_equal((FB_BYTES + PAGE_BYTES - 1) / PAGE_BYTES, r->npages);
+    struct walk w = look(MAPPER_DEVICE_BASE + 0x1234);
+    assert_int_equal(FRAMEBUFFER + 0x1234, w.pa);
+    assert_int_equal(5, w.pat);
+    assert_true(w.write && !w.exec && !w.user && w.global);
+    assert_int_equal(21, w.shift);
+    assert_false(look(MAPPER_DEVICE_BASE + r->npages * PAGE_BYTES).present);
+}
+
+static void a_framebuffer_off_the_page_keeps_its_offset(void **state)
+{
+    (void)state;
+    input.framebuffer_pa = PA(FRAMEBUFFER + 0x800);
+    input.framebuffer_bytes = PAGE_BYTES;
+    build();
+    assert_int_equal(2, range_called("framebuffer")->npages);
+    assert_int_equal(FRAMEBUFFER + 0x800, look(MAPPER_DEVICE_BASE + 0x800).pa);
+}
+
+static void without_a_framebuffer_there_is_none(void **state)
+{
+    (void)state;
+    input.have_framebuffer = false;
+    build();
+    assert_null(range_called("framebuffer"));
+    assert_false(look(MAPPER_DEVICE_BASE).present);
+    mapper_switch(&space);
+    vaddr_t va; /* the devices have the window for themselves */
+    assert_int_equal(MM_OK, mapper_map_device("x", PA(HUGE_2M), PAGE_BYTES, CACHE_UC, &va));
+    assert_int_equal(MAPPER_DEVICE_BASE, va.v);
+}
+
+/* Each page in the tables belongs to a range, and has the protection that the range states. */
+static void check_page(uint64_t va, const struct walk *page, void *context)
+{
+    uint64_t *npages = context;
+    const struct map_range *r = mapper_find(VA(va));
+    assert_non_null(r);
+    assert_int_equal(r->pa.v + (va - r->va.v), page->pa);
+    assert_int_equal((r->prot & PROT_WRITE) != 0, page->write);
+    assert_int_equal((r->prot & PROT_EXEC) != 0, page->exec);
+    assert_int_equal(r->cache, page->pat);
+    assert_false(page->user);
+    assert_false(page->write && page->exec);
+    *npages += 1ull << (page->shift - 12);
+}
+
+static void list_and_tables_agree_on_every_map(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CAPTURED_MAPS + 3; i++) {
+        if (i < CAPTURED_MAPS)
+            captured_map(i, &map);
+        else if (i == CAPTURED_MAPS)
+            map_of_500_entries(&map);
+        else if (i == CAPTURED_MAPS + 1)
+            map_of_10_mib(&map);
+        else
+            map_with_a_1_tib_hole(&map);
+        prepare();
+        build();
+        check_ranges_are_sorted();
+        uint64_t mapped = 0, listed = 0;
+        walk_all(space.root.v, check_page, &mapped);
+        size_t n;
+        const struct map_range *ranges = mapper_ranges(&n);
+        for (size_t j = 0; j < n; j++)
+            listed += ranges[j].prot != 0 ? ranges[j].npages : 0;
+        assert_int_equal(listed, mapped);
+        struct mapper_audit audit;
+        assert_true(mapper_audit(&space, &audit));
+        assert_int_equal(mapped,
+                         audit.pages_4k + 512 * audit.pages_2m + 512 * 512 * audit.pages_1g);
+        machine_stop();
+    }
+}
+
+static void adjacent_ram_is_one_range_whatever_its_types(void **state)
+{
+    (void)state;
+    map = (struct test_map){.n = 3,
+                            .regions = {
+                                {PA(RAM_BASE), 8 * MIB, MEM_USABLE},
+                                {PA(RAM_BASE + 8 * MIB), 8 * MIB, MEM_BOOTLOADER_RECLAIMABLE},
+                                {PA(RAM_BASE + 16 * MIB), 8 * MIB, MEM_EXECUTABLE_AND_MODULES},
+                            }};
+    map.image_pa = PA(RAM_BASE + 18 * MIB);
+    prepare();
+    build();
+    const struct map_range *r = range_called("direct map");
+    assert_int_equal(18 * MIB / PAGE_BYTES, r->npages);
+    assert_string_equal("kernel alias", r[1].name);
+    assert_int_equal(TEXT_PAGES + RODATA_PAGES, r[1].npages);
+    assert_string_equal("direct map", r[2].name);
+    machine_stop();
+}
+
+static void regions_that_share_a_page_do_not_collide(void **state)
+{
+    (void)state;
+    map = (struct test_map){.n = 4,
+                            .regions = {
+                                {PA(MIB), 8 * MIB, MEM_USABLE},
+                                {PA(9 * MIB + 0x10), 0x1000, MEM_ACPI_RECLAIMABLE},
+                                {PA(9 * MIB + 0x1010), 0x100, MEM_ACPI_NVS},
+                                {PA(9 * MIB + 0x1f00), 0x1100, MEM_RESERVED_MAPPED},
+                            }};
+    prepare();
+    build();
+    assert_int_equal(2, range_called("ACPI tables")->npages);
+    assert_null(range_called("ACPI NVS"));
+    assert_int_equal(1, range_called("firmware data")->npages);
+    for (uint64_t pa = 9 * MIB; pa < 9 * MIB + 0x3000; pa += PAGE_BYTES)
+        assert_true(look_direct(pa).present);
+    machine_stop();
+}
+
+static void the_order_of_the_image_does_not_matter(void **state)
+{
+    (void)state;
+    input.rodata = part(0, RODATA_PAGES);
+    input.text = part(RODATA_PAGES, TEXT_PAGES);
+    build();
+    for (uint64_t i = 0; i < RODATA_PAGES + TEXT_PAGES + DATA_PAGES; i++)
+        assert_int_equal(i >= RODATA_PAGES + TEXT_PAGES,
+                         look_direct(map.image_pa.v + i * PAGE_BYTES).write);
+    check_ranges_are_sorted();
+}
+
+/* --- What is refused ------------------------------------------------------ */
+
+static void refuse(mm_status_t want, const char *what)
+{
+    struct space out = {.ntables = 42};
+    mm_status_t status = mapper_build(&input, &out);
+    if (status != want)
+        fail_msg("%s: %s", what, mm_status_name(status));
+    assert_int_equal(42, out.ntables);
+    assert_int_equal(frames_at_start, machine_free_frames());
+}
+
+#define REFUSED(want, spoil)    \
+    do {                        \
+        input = good;           \
+        guards[0] = good_guard; \
+        spoil;                  \
+        refuse(want, #spoil);   \
+    } while (0)
+
+static void malformed_input_is_invalid_and_costs_nothing(void **state)
+{
+    (void)state;
+    const struct mapper_input good = input;
+    const struct image_part good_guard = guards[0];
+    const uint64_t data = TEXT_PAGES + RODATA_PAGES; /* data's first page */
+    struct mem_region unsorted[] = {map.regions[1], map.regions[0]};
+
+    REFUSED(MM_INVAL, input.text.end.v -= 1);
+    REFUSED(MM_INVAL, input.rodata.start.v += 8);
+    REFUSED(MM_INVAL, input.image_pa.v += 8);
+    REFUSED(MM_INVAL, input.image_va.v += 8);
+    REFUSED(MM_INVAL, input.text.end = VA(IMAGE_VA - PAGE_BYTES));   /* ends before it starts */
+    REFUSED(MM_INVAL, input.text.start = VA(IMAGE_VA - PAGE_BYTES)); /* in front of the image */
+    REFUSED(MM_INVAL, input.rodata.start.v -= PAGE_BYTES);           /* overlaps text */
+    REFUSED(MM_INVAL, (input.rodata = part(0, 6), input.text = part(5, 9)));
+    REFUSED(MM_INVAL, input.data.start.v -= PAGE_BYTES); /* overlaps rodata */
+    REFUSED(MM_INVAL, guards[0] = part(0, 1));           /* not in data */
+    REFUSED(MM_INVAL, guards[0] = part(data + 20, 1));   /* not ascending */
+    REFUSED(MM_INVAL, guards[0] = part(data + 9, 1));    /* the other guard */
+    REFUSED(MM_INVAL, input.data.end = input.data.start);
+    REFUSED(MM_INVAL, (input.map = unsorted, input.nmap = 2));
+    REFUSED(MM_INVAL, input.framebuffer_bytes = 0);
+    REFUSED(MM_RANGE, input.framebuffer_pa = PA(PADDR_LIMIT - 8));
+    REFUSED(MM_RANGE, input.framebuffer_pa = PA(UINT64_MAX));
+    REFUSED(MM_RANGE, input.image_pa = PA(1ull << 50)); /* more than the CPU has */
+}
+
+static void every_failing_allocation_gives_everything_back(void **state)
+{
+    (void)state;
+    map_of_500_entries(&map); /* a list of more than one frame: it has to grow */
+    prepare();
+    unsigned k = 1;
+    for (;; k++) {
+        machine_fail_allocation(k);
+        mm_status_t status = mapper_build(&input, &space);
+        if (!machine_failed()) {
+            assert_int_equal(MM_OK, status);
+            break;
+        }
+        assert_int_equal(MM_NOMEM, status);
+        assert_int_equal(frames_at_start, machine_free_frames());
+    }
+    assert_in_range(k, 10, 100);
+    check_ranges_are_sorted();
+    assert_true(pmm_validate());
+    machine_stop();
+}
+
+/* --- After the switch ----------------------------------------------------- */
+
+static void the_kernel_space_is_known_after_the_switch(void **state)
+{
+    (void)state;
+    assert_panics((void)mapper_kernel_space(), "mapper.kernel");
+    mapper_switch(&space);
+    assert_ptr_equal(&space, mapper_kernel_space());
+    assert_int_equal(space.root.v, machine.root.v);
+}
+
+static void devices_are_mapped_uncached_and_apart(void **state)
+{
+    (void)state;
+    mapper_switch(&space);
+    vaddr_t a, b, c;
+    assert_int_equal(MM_OK, mapper_map_device("HPET", PA(0xfed00010), 0x400, CACHE_UC, &a));
+    assert_int_equal(MM_OK, mapper_map_device("LAPIC", PA(0xfee00ff0), 0x20, CACHE_UC, &b));
+    assert_int_equal(MM_OK, mapper_map_device("BAR", PA(4 * HUGE_2M), 3 * HUGE_2M, CACHE_WC, &c));
+    assert_int_equal(0xfed00010, look(a.v).pa);
+    assert_int_equal(3, look(a.v).pat);
+    assert_true(look(a.v).write && !look(a.v).exec && look(a.v).global);
+    assert_false(look(a.v + PAGE_BYTES).present);
+    assert_int_equal(0xfee00ff0, look(b.v).pa);
+    assert_int_equal(0xfee0100f, look(b.v + 0x1f).pa);
+    assert_int_equal(21, look(c.v).shift);
+    assert_int_equal(5, look(c.v).pat);
+    assert_string_equal("LAPIC", mapper_find(b)->name);
+    check_ranges_are_sorted();
+    struct mapper_audit audit;
+    assert_true(mapper_audit(&space, &audit));
+}
+
+static void a_device_that_cannot_be_mapped_leaves_no_range(void **state)
+{
+    (void)state;
+    mapper_switch(&space);
+    vaddr_t va = VA(42);
+    assert_int_equal(MM_INVAL, mapper_map_device("x", PA(0xfed00000), 0, CACHE_UC, &va));
+    assert_int_equal(MM_RANGE, mapper_map_device("x", PA(PADDR_LIMIT), 1, CACHE_UC, &va));
+    assert_int_equal(MM_RANGE, mapper_map_device("x", PA(1ull << 50), 1, CACHE_UC, &va));
+    assert_int_equal(MM_RANGE, mapper_map_device("x", PA(0), 17 * TIB, CACHE_UC, &va));
+    assert_int_equal(MM_INVAL, mapper_map_device("x", PA(0), 1, (cache_t)9, &va));
+    assert_null(range_called("x"));
+    assert_int_equal(42, va.v);
+
+    size_t n, after;
+    mapper_ranges(&n);
+    uint64_t before = machine_free_frames();
+    unsigned k = 1;
+    for (;; k++) {
+        machine_fail_allocation(k);
+        mm_status_t status = mapper_map_device("x", PA(0xfed00000), 1, CACHE_UC, &va);
+        if (!machine_failed()) {
+            assert_int_equal(MM_OK, status);
+            break;
+        }
+        assert_int_equal(MM_NOMEM, status);
+        assert_int_equal(before, machine_free_frames());
+        mapper_ranges(&after);
+        assert_int_equal(n, after);
+    }
+    assert_true(k > 1);
+    assert_int_equal(0xfed00000, look(va.v).pa);
+}
+
+static void many_devices_make_the_list_grow(void **state)
+{
+    (void)state;
+    mapper_switch(&space);
+    size_t before, after;
+    mapper_ranges(&before);
+    for (uint64_t i = 0; i < 300; i++) {
+        vaddr_t va;
+        assert_int_equal(MM_OK, mapper_map_device("device", PA(0xe0000000 + i * PAGE_BYTES),
+                                                  PAGE_BYTES, CACHE_UC, &va));
+        assert_int_equal(0xe0000000 + i * PAGE_BYTES, look(va.v).pa);
+    }
+    mapper_ranges(&after);
+    assert_int_equal(before + 300, after);
+    check_ranges_are_sorted();
+    assert_true(paging_validate(&space));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_INPUT(without_a_framebuffer_there_is_none), /* first: no build has been before it */
+        WITH_SPACE(the_image_is_mapped_by_its_parts),
+        WITH_SPACE(guards_and_the_null_page_stay_unmapped_under_their_names),
+        cmocka_unit_test(the_direct_map_shows_memory_as_its_type_allows),
+        WITH_SPACE(the_framebuffer_is_write_combining_and_not_in_the_direct_map),
+        WITH_INPUT(a_framebuffer_off_the_page_keeps_its_offset),
+        cmocka_unit_test(list_and_tables_agree_on_every_map),
+        cmocka_unit_test(adjacent_ram_is_one_range_whatever_its_types),
+        cmocka_unit_test(regions_that_share_a_page_do_not_collide),
+        WITH_INPUT(malformed_input_is_invalid_and_costs_nothing),
+        cmocka_unit_test(every_failing_allocation_gives_everything_back),
+        WITH_SPACE(the_kernel_space_is_known_after_the_switch),
+        WITH_SPACE(devices_are_mapped_uncached_and_apart),
+        WITH_SPACE(a_device_that_cannot_be_mapped_leaves_no_range),
+        WITH_SPACE(many_devices_make_the_list_grow),
+        WITH_INPUT(the_order_of_the_image_does_not_matter),
+    };
+    return cmocka_run_group_tests_name("mapper", tests, NULL, NULL);
+}
