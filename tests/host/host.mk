@@ -64,3 +64,28 @@ mm-layering: $(MM_OBJS)
 .PHONY: host-tests host-test mm-layering
 -include $(HOST_OBJS:.o=.d)
 
+# ---- kernel/: what needs no machine --------------------------------------------------------------
+# Each test program and the kernel files it is linked with; test_console.c includes console.c itself.
+HOST_KERNEL_font    := font utf8 fonts
+HOST_KERNEL_json    := json print utf8
+HOST_KERNEL_console := screen font utf8 fonts
+HOST_KERNEL_input   := input keyboard lineedit print
+HOST_KERNEL_mapview := mapview units print
+HOST_KERNEL_NAMES   := font json console input mapview
+HOST_KERNEL_TESTS   := $(HOST_KERNEL_NAMES:%=$(BUILD)/host/test_%)
+HOST_KERNEL_OBJS    := $(HOST_KERNEL_NAMES:%=$(BUILD)/host/tests/host/test_%.o) \
+                       $(sort $(foreach t,$(HOST_KERNEL_NAMES),$(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))
+
+$(HOST_KERNEL_OBJS): HOST_CFLAGS += -Ikernel -I$(BUILD)
+$(BUILD)/host/kernel/fonts.o: kernel/fonts.S $(FONTS:%=$(BUILD)/fonts/%.psf)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) -I$(BUILD) -c $< -o $@
+
+$(foreach t,$(HOST_KERNEL_NAMES),\
+  $(eval $(BUILD)/host/test_$(t): $(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))
+$(HOST_KERNEL_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(BUILD)/host/mm/region.o
+	$(Q)$(HOSTCC) $(HOST_SANITIZE) $^ $(HOST_LIBS) -o $@
+
+HOST_TESTS += $(HOST_KERNEL_TESTS)
+host-tests host-test: $(HOST_KERNEL_TESTS)
+-include $(HOST_KERNEL_OBJS:.o=.d)

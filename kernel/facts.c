@@ -1,0 +1,110 @@
+/* Owns: the numbers of the report that somebody has to add up or name.
+ * Relies on: boot context, memory.c, mapper, runtime.c, main.c.
+ * Stage: after the memory take-over. */
+#include "facts.h"
+
+#include "boot/context.h"
+#include "boot/limine.h"
+#include "main.h"
+#include "mapview.h"
+#include "memory.h"
+#include "print.h"
+#include "runtime.h"
+
+/* RAM as UEFI counts it: our map calls runtime services reserved, as base revisions below 5 do.
+ * source: UEFI "GetMemoryMap" */
+static uint64_t efi_ram_bytes(void)
+{
+    enum { LOADER_CODE = 1, CONVENTIONAL = 7, ACPI_RECLAIM = 9, ACPI_NVS = 10 };
+    struct descriptor {
+        uint32_t type;
+        uint64_t physical, virtual, npages;
+    };
+    const struct boot_efi_memmap *map = &boot_context()->efi_memmap;
+    uint64_t npages = 0;
+
+    for (size_t at = 0; map->descriptors && at + sizeof(struct descriptor) <= map->bytes;
+         at += map->descriptor_bytes) {
+        const struct descriptor *d =
+            (const void *)((const uint8_t *)map->descriptors + at); /* a copy of ours */
+        if ((d->type >= LOADER_CODE && d->type <= CONVENTIONAL) || d->type == ACPI_RECLAIM ||
+            d->type == ACPI_NVS)
+            npages += d->npages;
+    }
+    return npages * FRAME_BYTES;
+}
+
+void facts_memory(struct facts_memory *out)
+{
+    size_t n;
+    const struct mem_region *map = memory_map(&n);
+
+    *out = (struct facts_memory){0};
+    for (size_t i = 0; i < n; i++) {
+        out->bytes[map[i].type] += map[i].bytes;
+        out->regions[map[i].type]++;
+        if (mapview_is_ram(map[i].type))
+            out->ram_bytes += map[i].bytes;
+    }
+    uint64_t efi = efi_ram_bytes();
+    if (efi > out->ram_bytes)
+        out->ram_bytes = efi;
+    out->usable_bytes = out->bytes[MEM_USABLE] + out->bytes[MEM_BOOTLOADER_RECLAIMABLE];
+}
+
+struct facts_boot facts_boot(void)
+{
+    static uint64_t kernel_usec; /* a report that is asked for later still tells of the boot */
+    const struct boot_context *context = boot_context();
+    struct facts_boot boot = {0};
+
+    if (kernel_usec == 0)
+        kernel_usec = main_usec();
+    boot.kernel_usec = kernel_usec;
+    if (context->exec_usec > context->init_usec)
+        boot.loader_usec = context->exec_usec - context->init_usec;
+    return boot;
+}
+
+const char *facts_firmware_type(void)
+{
+    switch (boot_context()->firmware_type) {
+    case LIMINE_FIRMWARE_EFI64:
+        return "UEFI";
+    case LIMINE_FIRMWARE_EFI32:
+        return "32-bit UEFI";
+    case LIMINE_FIRMWARE_BIOS:
+        return "BIOS";
+    default:
+        return "unknown";
+    }
+}
+
+const char *facts_uefi_version(char *out, size_t bytes)
+{
+    const struct runtime_firmware *firmware = runtime_firmware();
+    unsigned minor = (unsigned)firmware->uefi_minor;
+
+    if (firmware->uefi_major == 0)
+        ksnprintf(out, bytes, "%s", "");
+    else if (minor % 10)
+        ksnprintf(out, bytes, "%u.%u.%u", (unsigned)firmware->uefi_major, minor / 10, minor % 10);
+    else
+        ksnprintf(out, bytes, "%u.%u", (unsigned)firmware->uefi_major, minor / 10);
+    return out;
+}
+
+const char *facts_prot(prot_t prot)
+{
+    static const char *const names[] = {"r--", "rw-", "r-x", "rwx"};
+
+    if (prot == 0)
+        return "---";
+    return names[(prot & PROT_WRITE ? 1 : 0) + (prot & PROT_EXEC ? 2 : 0)];
+}
+
+const char *facts_cache(cache_t cache)
+{
+    static const char *const names[] = {"WB", "WT", "UC-", "UC", "WP", "WC"};
+    return (unsigned)cache < sizeof names / sizeof names[0] ? names[cache] : "?";
+}

@@ -1,0 +1,29 @@
+/* The stage "take over memory": from the boot context to our own tables, frames and heap. */
+#ifndef QL_KERNEL_MEMORY_H
+#define QL_KERNEL_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mm/addr.h"
+#include "mm/region.h"
+
+/* Open the early arena (in .bss), so that the boot context has somewhere to be copied to. */
+void memory_open_early(void);
+
+/* Normalise the memory map, take the frames, build our tables and switch to them, audit them, take
+ * the reclaimable frames, open the heap, move the console to our mapping of the framebuffer.
+ * Panics if the machine cannot go on. Afterwards nothing of the loader's is in use. */
+void memory_take_over(void);
+
+/* The normalised map; valid after memory_take_over. */
+const struct mem_region *memory_map(size_t *n);
+
+/* CR3 as the loader had set it, for the self-check. */
+paddr_t memory_loader_root(void);
+
+/* A pointer to physical memory that need not be RAM of ours (firmware tables): through a mapping
+ * that exists, else through a new one in the device window. NULL (logged) if that fails. */
+const void *memory_reach(const char *name, paddr_t pa, uint64_t bytes);
+
+#endif

@@ -1,0 +1,91 @@
+/* Owns: mm/port.h on the real machine.
+ * Relies on: print, panic, cpu. Stage: after cpu_init; port_cpu settles with cpu_protect. */
+#include "mm/port.h"
+
+#include "cpu.h"
+#include "lock.h"
+#include "panic.h"
+
+/* One invlpg costs about what reloading 20 to 30 translations does. */
+#define FLUSH_ALL_PAGES 32
+
+const struct port_cpu *port_cpu(void)
+{
+    static struct port_cpu cpu;
+    if (cpu.levels == 0) {
+        struct cpu_control control = cpu_control();
+        cpu.nx = control.efer & EFER_NXE;
+        cpu.page_1g = cpu_info()->page_1g;
+        cpu.global = control.cr4 & CR4_PGE;
+        cpu.phys_bits = cpu_info()->phys_bits;
+        cpu.levels = control.cr4 & CR4_LA57 ? 5 : 4;
+    }
+    return &cpu;
+}
+
+void port_log(const char *fmt, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, fmt);
+    (void)kvsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    kprintf("%s\n", line); /* in one call: lines of two CPUs do not mix */
+}
+
+_Noreturn void port_panic(const char *fmt, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, fmt);
+    (void)kvsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    panic("%s", line);
+}
+
+void port_misuse(const char *fmt, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, fmt);
+    (void)kvsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    panic("%s", line); /* an allocator that was lied to once cannot be trusted any more */
+}
+
+void port_tlb_flush_range(vaddr_t va, uint64_t npages)
+{
+    if (npages > FLUSH_ALL_PAGES) {
+        port_tlb_flush_all();
+        return;
+    }
+    for (uint64_t i = 0; i < npages; i++)
+        __asm__ volatile("invlpg (%0)" ::"r"(va_add(va, i * PAGE_BYTES).v) : "memory");
+}
+
+/* Global pages survive a load of CR3 but not a change of CR4.PGE.
+ * source: Intel SDM Vol. 3A "Operations that Invalidate TLBs" */
+void port_tlb_flush_all(void)
+{
+    irq_state_t irq = irq_save();
+    uint64_t cr4 = cpu_control().cr4;
+    if (cr4 & CR4_PGE) {
+        __asm__ volatile("movq %0, %%cr4" ::"r"(cr4 & ~CR4_PGE) : "memory");
+        __asm__ volatile("movq %0, %%cr4" ::"r"(cr4) : "memory");
+    } else {
+        port_set_root(port_get_root());
+    }
+    irq_restore(irq);
+}
+
+paddr_t port_get_root(void)
+{
+    uint64_t cr3;
+    __asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+    return PA(cr3 & (PADDR_LIMIT - FRAME_BYTES)); /* without PCD, PWT and PCID */
+}
+
+void port_set_root(paddr_t root)
+{
+    __asm__ volatile("movq %0, %%cr3" ::"r"(root.v) : "memory");
+}

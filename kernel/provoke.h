@@ -1,0 +1,20 @@
+/* Broken on purpose: every kind of failure that the panic screen can tell apart, for the monitor
+ * and for the boot tests. */
+#ifndef QL_KERNEL_PROVOKE_H
+#define QL_KERNEL_PROVOKE_H
+
+#include <stddef.h>
+
+struct provocation {
+    const char *name;
+    const char *help;
+    void (*function)(void);
+};
+
+/* All kinds, the plain panic ("plain") first. */
+const struct provocation *panic_provocations(size_t *n);
+
+/* Do it; NULL and "" mean the plain panic. Returns only if there is no such kind. */
+void panic_provoke(const char *kind);
+
+#endif

@@ -1,0 +1,36 @@
+/* The self-check's parts: tables of checks, one per layer. Private to selfcheck*.c. */
+#ifndef QL_KERNEL_SELFCHECK_PARTS_H
+#define QL_KERNEL_SELFCHECK_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A check leaves everything as it found it, unless it fails. */
+struct selfcheck {
+    const char *name; /* what is true if it passes */
+    bool (*run)(void);
+};
+
+struct selfcheck_part {
+    const struct selfcheck *checks;
+    size_t count;
+};
+
+extern const struct selfcheck_part selfcheck_cpu, selfcheck_faults, selfcheck_frames,
+    selfcheck_paging, selfcheck_heap;
+
+/* Remember what was wrong, for the failure's line. Always false. */
+bool selfcheck_fail(const char *condition, int line);
+
+#define EXPECT(condition)                                \
+    do {                                                 \
+        if (!(condition))                                \
+            return selfcheck_fail(#condition, __LINE__); \
+    } while (0)
+
+/* Where scratch pages are mapped: the part of the address space for virtual allocations, which
+ * nobody uses yet, and an address of the user half. */
+#define SCRATCH_VA      VA(0xffffc00000000000ull)
+#define SCRATCH_USER_VA VA(0x0000000040000000ull)
+
+#endif
