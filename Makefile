@@ -3,6 +3,13 @@
 BUILD   := build
 CLANG   ?= clang
 PYTHON  := /usr/bin/python3
+MEM     ?= 256
+SMP     ?= 1
+CPU     ?= max
+MACHINE ?= q35
+DISPLAY_ ?= none
+ARGS    ?=
+QEMU_EXTRA ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -13,6 +20,12 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 # ---- what is built from what ---------------------------------------------------------------------
+EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c command_memmap.c \
+            command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
+            acpi.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
+            image.c kernel_file.c limine_map.c lz4.c pagetables.c quiesce.c requests.c responses.c \
+            tables.c
+EFI_ASMS := enter.S kernel_blob.S
 KERNEL_SRCS := main.c context.c options.c serial.c print.c traps.c gdt.c panic.c symbols.c cpu.c \
                port.c layout.c memory.c selfcheck.c power.c runtime.c acpi.c provoke.c \
                requests.c explain.c lapic.c aml.c selfcheck_mm.c selfcheck_faults.c \
@@ -22,6 +35,7 @@ KERNEL_ASMS := entry.S trap_stubs.S fonts.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/fonts.S embeds these
 MM_SRCS := early.c heap.c hhdm.c mapper.c paging.c paging_query.c pmm.c region.c string.c
 
+EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 KERNEL_OBJS := $(KERNEL_SRCS:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASMS:%=$(BUILD)/kernel/%.o)
 MM_OBJS     := $(MM_SRCS:%.c=$(BUILD)/mm/%.o)
 
@@ -36,28 +50,45 @@ WARN   := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes 
 COMMON := --target=x86_64-unknown-linux-gnu -std=gnu11 -g -ffreestanding -mno-red-zone \
           -mgeneral-regs-only -fpie -fvisibility=hidden -include include/hidden.h \
           -fno-asynchronous-unwind-tables -fno-common -Iinclude $(WARN) -MMD -MP
+EFI_CFLAGS := $(COMMON) -Os -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
+              -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 CORE_CFLAGS := $(COMMON) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global
 MM_CFLAGS   := $(CORE_CFLAGS) -O2
 KERNEL_CFLAGS := $(CORE_CFLAGS) -Os -Ikernel
+EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-size=4096 -z norelro \
+               -z noexecstack --no-undefined --build-id=none --hash-style=sysv \
+               --orphan-handling=error --apply-dynamic-relocs
 KERNEL_LDFLAGS := -m elf_x86_64 -pie --no-dynamic-linker -nostdlib -z text -z max-page-size=4096 \
                   -z norelro -z noexecstack --build-id=none --hash-style=sysv --orphan-handling=error
+PE_SECTIONS := .text .rodata .rela .reloc .data .dynamic .bss
+LZ4 := lz4 -q -12 --content-size --no-frame-crc -c # what efi/lz4.c reads
 
 include tests/setup.mk
 
 ##@ Use
-kernel: $(BUILD)/kernel.elf ## only build the kernel
+run: $(BUILD)/BOOTX64.EFI ## build and boot in QEMU; variables: MEM SMP CPU MACHINE DISPLAY_ ARGS QEMU_EXTRA
+	@BUILD=$(BUILD) MEM=$(MEM) SMP=$(SMP) CPU=$(CPU) MACHINE=$(MACHINE) DISPLAY_=$(DISPLAY_) \
+	 ARGS='$(ARGS)' tests/boot/run.sh $(QEMU_EXTRA)
+
+debug: $(BUILD)/BOOTX64.EFI setup-debug ## QEMU halted, gdb attached with the kernel's symbols
+	@BUILD=$(BUILD) MEM=$(MEM) SMP=$(SMP) CPU=$(CPU) MACHINE=$(MACHINE) ARGS='$(ARGS)' \
+	 tests/boot/debug.sh $(QEMU_EXTRA)
+
+image: $(BUILD)/quicklime.img ## a GPT disk with an EFI system partition, for a USB stick
+
+efi: $(BUILD)/BOOTX64.EFI ## only build the EFI file
 
 ##@ Check
-test: setup-test ## everything: host unit tests, checks of the kernel image
-	@$(MAKE) --no-print-directory kernel test-programs mm-layering
-	@$(MAKE) --no-print-directory host-test
+test: setup-test ## everything: host unit tests, PE and ELF checks
+	@$(MAKE) --no-print-directory efi image test-programs mm-layering
+	@$(MAKE) --no-print-directory host-test host-efi-test
 
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-compile_commands: kernel ## write compile_commands.json for editors
-	@(echo '['; cat $$(find $(BUILD)/kernel $(BUILD)/mm -name '*.o.json') | sed '$$ s/,$$//'; \
+compile_commands: efi ## write compile_commands.json for editors
+	@(echo '['; cat $$(find $(BUILD)/efi $(BUILD)/kernel $(BUILD)/mm -name '*.o.json') | sed '$$ s/,$$//'; \
 	 echo ']') > compile_commands.json
 
 clean: ## remove everything that was built
@@ -66,8 +97,15 @@ clean: ## remove everything that was built
 help: ## this text
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
 	 /^[a-z_-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+	@printf '\nVariables of run and debug (now):\n'
+	@printf '  %-18s %s\n' 'MEM=$(MEM)' 'MiB of memory' 'SMP=$(SMP)' 'CPUs' \
+	 'CPU=$(CPU)' 'QEMU CPU model (qemu64, Nehalem, EPYC, max, ...)' \
+	 'MACHINE=$(MACHINE)' 'QEMU machine (q35, pc)' \
+	 'DISPLAY_=$(DISPLAY_)' 'QEMU display (gtk, sdl, vnc=:0, none)' \
+	 'ARGS=$(ARGS)' 'command line of the loader, for example ARGS="resolution=1920x1080 verbose"' \
+	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: kernel test test-programs format compile_commands clean help
+.PHONY: run debug image efi test test-programs format compile_commands clean help
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup
@@ -96,6 +134,9 @@ $(BUILD)/kernel.elf: $(KERNEL_OBJS) $(MM_OBJS) kernel/kernel.ld kernel/symbols.a
 $(BUILD)/kernel.stripped: $(BUILD)/kernel.elf
 	$(call say,OBJ)
 	$(Q)objcopy --strip-all $< $@
+$(BUILD)/kernel.lz4: $(BUILD)/kernel.stripped
+	$(call say,LZ4)
+	$(Q)$(LZ4) $< > $@
 
 $(BUILD)/fonts/%.psf: | setup
 	@mkdir -p $(@D)
@@ -103,7 +144,30 @@ $(BUILD)/fonts/%.psf: | setup
 	$(Q)zcat /usr/share/consolefonts/$*.psf.gz > $@
 $(BUILD)/kernel/fonts.S.o: $(FONTS:%=$(BUILD)/fonts/%.psf)
 
-include tests/host/host.mk
-TEST_PROGRAMS := $(HOST_TESTS)
+# ---- the EFI file: an ELF shared object, then a PE --------------------------------------------------
+$(BUILD)/efi/%.o: efi/%.c | setup
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) $(EFI_CFLAGS) -MJ $@.json -c $< -o $@
+$(BUILD)/efi/%.S.o: efi/%.S | setup
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) $(EFI_CFLAGS) -I$(BUILD) -c $< -o $@
+$(BUILD)/efi/kernel_blob.S.o: $(BUILD)/kernel.lz4
+
+$(BUILD)/loader.so: $(EFI_OBJS) efi/efi.ld
+	$(call say,LD)
+	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/efi.ld /usr/lib/crt0-efi-x86_64.o $(EFI_OBJS) /usr/lib/libgnuefi.a -o $@
+$(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so efi/pe.py
+	$(call say,OBJ)
+	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 4096 \
+	 $(PE_SECTIONS:%=-j %) $< $@
+	$(Q)$(PYTHON) efi/pe.py $< $@
+
+$(BUILD)/quicklime.img: $(BUILD)/BOOTX64.EFI startup.nsh $(wildcard esp/*) tests/boot/image.sh
+	$(Q)tests/boot/image.sh $(BUILD)/BOOTX64.EFI $@
+
+include tests/host/host.mk tests/host/efi.mk
+TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
--include $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)
+-include $(EFI_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

@@ -1,0 +1,8 @@
+/* The kernel ELF as an LZ4 frame, carried as read-only data; kernel_file.c unpacks it. */
+    .section .rodata.kernel, "a", @progbits
+    .globl kernel_blob, kernel_blob_end
+    .hidden kernel_blob, kernel_blob_end
+kernel_blob:
+    .incbin "kernel.lz4"
+kernel_blob_end:
+    .section .note.GNU-stack, "", @progbits

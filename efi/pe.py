@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""pe.py LOADER.SO BOOTX64.EFI: finish the PE that objcopy wrote, then check it; exit status 1 if it is
+not what firmware that enforces memory protection (and Microsoft's signing rules) asks for.
+
+Sets NX_COMPAT and DYNAMIC_BASE in DllCharacteristics, which objcopy cannot.
+source: Microsoft "PE Format"; UEFI "UEFI Images"."""
+import struct
+import subprocess
+import sys
+
+NX_COMPAT, DYNAMIC_BASE = 0x100, 0x40
+EXECUTE, READ, WRITE = 0x20000000, 0x40000000, 0x80000000
+PAGE = 4096
+# The whole file is read before its first instruction runs, from a slow stick or over a network, and stays in
+# memory beside the firmware, in machines of 64 MiB too. What grows it beyond this is to be a decision.
+BYTES_MAX = 192 * 1024
+
+
+def header(pe):
+    """Offsets of the COFF header and the optional header."""
+    coff = struct.unpack_from("<I", pe, 0x3C)[0]
+    if pe[:2] != b"MZ" or pe[coff:coff + 4] != b"PE\0\0":
+        sys.exit("pe.py: not a PE file")
+    return coff + 4, coff + 24
+
+
+def sections(pe):
+    coff, optional = header(pe)
+    count, = struct.unpack_from("<H", pe, coff + 2)
+    size, = struct.unpack_from("<H", pe, coff + 16)
+    for i in range(count):
+        at = optional + size + 40 * i
+        name = pe[at:at + 8].rstrip(b"\0").decode()
+        vsize, va, rawsize, raw = struct.unpack_from("<IIII", pe, at + 8)
+        flags, = struct.unpack_from("<I", pe, at + 36)
+        yield name, vsize, va, rawsize, raw, flags
+
+
+def problems(pe, relocations):
+    coff, optional = header(pe)
+    machine, = struct.unpack_from("<H", pe, coff)
+    magic, = struct.unpack_from("<H", pe, optional)
+    alignment, file_alignment = struct.unpack_from("<II", pe, optional + 32)
+    subsystem, characteristics = struct.unpack_from("<HH", pe, optional + 68)
+    reloc_rva, reloc_size = struct.unpack_from("<II", pe, optional + 112 + 5 * 8)
+    if machine != 0x8664 or magic != 0x20B or subsystem != 10:
+        yield f"machine {machine:#x}, magic {magic:#x}, subsystem {subsystem}: not an x86-64 EFI application"
+    if alignment != PAGE or file_alignment != PAGE:
+        yield f"section alignment {alignment}, file alignment {file_alignment}: both must be {PAGE}"
+    if characteristics & (NX_COMPAT | DYNAMIC_BASE) != NX_COMPAT | DYNAMIC_BASE:
+        yield f"DllCharacteristics {characteristics:#x}: NX_COMPAT and DYNAMIC_BASE must be set"
+    if not reloc_rva or not reloc_size:
+        yield "no base relocation table: firmware could not load the file at another address"
+    if len(pe) > BYTES_MAX:
+        yield f"{len(pe)} bytes, more than the {BYTES_MAX} that BYTES_MAX in efi/pe.py allows"
+    names = set()
+    for name, vsize, va, rawsize, raw, flags in sections(pe):
+        names.add(name)
+        if va % PAGE or raw % PAGE:
+            yield f"section {name}: address {va:#x} or file offset {raw:#x} is not page-aligned"
+        if flags & EXECUTE and flags & WRITE:
+            yield f"section {name}: writable and executable"
+        if bool(flags & EXECUTE) != (name == ".text"):
+            yield f"section {name}: only .text may be executable (flags {flags:#x})"
+    for needed in (".text", ".rodata", ".reloc", ".data"):
+        if needed not in names:
+            yield f"section {needed} is missing"
+    for line in relocations:
+        yield f"relocation that gnu-efi's start code does not apply: {line}"
+
+
+def main():
+    shared, path = sys.argv[1:]
+    pe = bytearray(open(path, "rb").read())
+    at = header(pe)[1] + 70
+    struct.pack_into("<H", pe, at, struct.unpack_from("<H", pe, at)[0] | NX_COMPAT | DYNAMIC_BASE)
+    listing = subprocess.run(["readelf", "-rW", shared], capture_output=True, text=True, check=True)
+    foreign = [line.strip() for line in listing.stdout.splitlines()
+               if "R_X86_64_" in line and "R_X86_64_RELATIVE" not in line]
+    found = list(problems(pe, foreign))
+    for problem in found:
+        print(f"{path}: {problem}", file=sys.stderr)
+    if found:
+        sys.exit(1)
+    open(path, "wb").write(pe)
+    print(f"{path}: {len(pe) / 1024:.0f} KiB of at most {BYTES_MAX // 1024}, sections "
+          + " ".join(name for name, *_ in sections(pe)) + ", W^X, page-aligned, NX_COMPAT")
+
+
+if __name__ == "__main__":
+    main()
