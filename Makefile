@@ -80,9 +80,9 @@ image: $(BUILD)/quicklime.img ## a GPT disk with an EFI system partition, for a 
 efi: $(BUILD)/BOOTX64.EFI ## only build the EFI file
 
 ##@ Check
-test: setup-test ## everything: host unit tests, PE and ELF checks
-	@$(MAKE) --no-print-directory efi image test-programs mm-layering
-	@$(MAKE) --no-print-directory host-test host-efi-test
+test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
+	@$(MAKE) --no-print-directory efi image test-programs test-kernels mm-layering
+	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run.sh $(TEST_PROGRAMS)
 
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -167,7 +167,7 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so efi/pe.py
 $(BUILD)/quicklime.img: $(BUILD)/BOOTX64.EFI startup.nsh $(wildcard esp/*) tests/boot/image.sh
 	$(Q)tests/boot/image.sh $(BUILD)/BOOTX64.EFI $@
 
-include tests/host/host.mk tests/host/efi.mk
+include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
 -include $(EFI_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

@@ -1,0 +1,180 @@
+/* Registers, descriptor tables, page tables, interrupt controllers. */
+#include "kernel.h"
+
+#define PRESENT 1ull
+#define WRITE   2ull
+#define USER    4ull
+#define LARGE   0x80ull
+#define NX      (1ull << 63)
+#define ADDRESS 0x000ffffffffff000ull
+
+uint64_t hhdm(void)
+{
+    const struct limine_hhdm_response *r = (const void *)(uintptr_t)hhdm_request.response;
+    return r ? r->offset : 0;
+}
+
+static uint64_t *root(void)
+{
+    uint64_t cr3;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
+    return (uint64_t *)(hhdm() + (cr3 & ADDRESS));
+}
+
+struct mapping walk(uint64_t va)
+{
+    struct mapping m = {.present = true, .writable = true, .executable = true, .user = true};
+    uint64_t *table = root();
+    for (int level = 3; level >= 0; level--) {
+        uint64_t span = 0x1000ull << (9 * level), entry = table[va / span % 512];
+        if (!(entry & PRESENT))
+            return (struct mapping){0};
+        m.writable &= !!(entry & WRITE);
+        m.executable &= !(entry & NX);
+        m.user &= !!(entry & USER);
+        if (level && !(entry & LARGE)) {
+            table = (uint64_t *)(hhdm() + (entry & ADDRESS));
+            continue;
+        }
+        unsigned high = level ? entry >> 12 & 1 : entry >> 7 & 1;
+        m.pat = (unsigned)(high << 2 | (entry >> 3 & 3));
+        m.pa = (entry & ADDRESS & ~(span - 1)) + va % span;
+        m.bytes = span;
+        return m;
+    }
+    return m;
+}
+
+int64_t type_of(uint64_t pa)
+{
+    const struct limine_memmap_response *r = (const void *)(uintptr_t)memmap_request.response;
+    for (uint64_t i = 0; r && i < r->entry_count; i++) {
+        const struct limine_memmap_entry *e = ((const struct limine_memmap_entry **)r->entries)[i];
+        if (pa >= e->base && pa - e->base < e->length)
+            return (int64_t)e->type;
+    }
+    return -1;
+}
+
+volatile uint32_t *device(uint64_t pa)
+{
+    static uint64_t pdpt[512] __attribute__((aligned(4096)));
+    static uint64_t pd[4][512] __attribute__((aligned(4096)));
+    if (!pdpt[0]) {
+        for (uint64_t i = 0; i < 2048; i++)
+            pd[i / 512][i % 512] = i << 21 | LARGE | 0x18 | WRITE | PRESENT; /* uncached */
+        for (int i = 0; i < 4; i++)
+            pdpt[i] = walk((uintptr_t)pd[i]).pa | WRITE | PRESENT;
+        root()[1] = walk((uintptr_t)pdpt).pa | WRITE | PRESENT;
+    }
+    return (volatile uint32_t *)(uintptr_t)((1ull << 39) + pa);
+}
+
+static uint64_t base_of(const uint8_t bytes[8])
+{
+    uint64_t base;
+    __builtin_memcpy(&base, bytes, sizeof base);
+    return base;
+}
+
+static void check_gdt(void)
+{
+    static const uint64_t wanted[7] = {0,
+                                       0x00009b000000ffff,
+                                       0x000093000000ffff,
+                                       0x00cf9b000000ffff,
+                                       0x00cf93000000ffff,
+                                       0x00209b0000000000,
+                                       0x0000930000000000};
+    uint64_t base = base_of(entry_state.gdt_base);
+    check(entry_state.gdt_limit >= 55, "GDT limit", entry_state.gdt_limit);
+    check(base >= hhdm() && type_of(base - hhdm()) == 5, "GDT in reclaimable memory", base);
+    for (unsigned i = 0; i < 7; i++)
+        check(((const uint64_t *)base)[i] == wanted[i], "GDT entry", ((const uint64_t *)base)[i]);
+}
+
+static void check_stack(void)
+{
+    uint64_t rsp = entry_state.rsp;
+    check(*(const uint64_t *)rsp == 0, "return address 0 on the stack", *(const uint64_t *)rsp);
+    for (uint64_t at = rsp + 8 - 0x30000; at < rsp; at += 0x1000)
+        check(walk(at).writable && type_of(walk(at).pa) == 5, "stack in reclaimable memory", at);
+}
+
+void check_cpu(void)
+{
+    for (unsigned i = 0; i < 15; i++)
+        check(entry_state.gpr[i] == 0, "general register is 0", i);
+    check(entry_state.cs == 0x28, "CS", entry_state.cs);
+    const uint16_t data[] = {entry_state.ds, entry_state.es, entry_state.ss, entry_state.fs,
+                             entry_state.gs};
+    for (unsigned i = 0; i < 5; i++)
+        check(data[i] == 0x30, "data segment", data[i]);
+    check(read_msr(0xc0000100) == 0, "FS base", read_msr(0xc0000100));
+    check(read_msr(0xc0000101) == 0, "GS base", read_msr(0xc0000101));
+    check(entry_state.ldtr == 0, "LDTR", entry_state.ldtr);
+
+    uint64_t cr0, cr4, efer = read_msr(0xc0000080), pat = read_msr(0x277);
+    __asm__ volatile("mov %%cr0, %0; mov %%cr4, %1" : "=r"(cr0), "=r"(cr4));
+    check((cr0 & 0x80010011) == 0x80010011, "CR0 has PE ET WP PG", cr0);
+    check((cr4 & 0x1020) == 0x20, "CR4 has PAE, not LA57", cr4);
+    check((efer & 0xd00) == 0xd00, "EFER has LME LMA NXE", efer);
+    check((pat & 0xffffffffffff) == 0x010500070406, "PAT", pat);
+    check(!(entry_state.rflags & 0x20600), "IF DF VM clear", entry_state.rflags);
+    if (REVISION >= 5) {
+        check(cr0 == 0x80010011, "CR0, strict", cr0);
+        check(cr4 == 0x20, "CR4, strict", cr4);
+        check(efer == 0xd00, "EFER, strict", efer);
+        check(entry_state.rflags == 2, "RFLAGS, strict", entry_state.rflags);
+        check(entry_state.idt_limit == 0 && base_of(entry_state.idt_base) == 0, "IDTR, strict",
+              entry_state.idt_limit);
+        if (entry_state.tr) /* no instruction clears TR: nothing a loader could do */
+            say("KERNEL note: the firmware left TR %x\r\n", (uint64_t)entry_state.tr);
+    }
+    check_gdt();
+    check_stack();
+    for (unsigned i = 0; i < 256; i++)
+        check(!(root()[i] & PRESENT), "lower half empty", i);
+}
+
+static void check_lapic(void)
+{
+    if (read_msr(0x1b) & 1 << 10)
+        return; /* x2APIC: registers are elsewhere */
+    check(read_msr(0x1b) & 1 << 11, "local APIC enabled", read_msr(0x1b));
+    volatile uint32_t *apic = device(read_msr(0x1b) & ADDRESS);
+    check((apic[0xf0 / 4] & 0x1ff) == 0x1ff, "SVR", apic[0xf0 / 4]);
+    check(apic[0x80 / 4] == 0, "TPR", apic[0x80 / 4]);
+    static const uint16_t lvt[] = {0x320, 0x350, 0x360, 0x370};
+    for (unsigned i = 0; i < 4; i++)
+        check(apic[lvt[i] / 4] >> 16 & 1, "LVT entry masked", lvt[i]);
+    check((apic[0x360 / 4] >> 8 & 7) == 4, "LINT1 is the NMI input", apic[0x360 / 4]);
+}
+
+/* Where QEMU has them; all ones if it has none. */
+static void check_iommus(void)
+{
+    uint32_t status = device(0xfed90000)[0x1c / 4], control = device(0xfed80000)[0x18 / 4];
+    say("KERNEL VT-d status %x, AMD-Vi control %x\r\n", (uint64_t)status, (uint64_t)control);
+    if (REVISION < 5)
+        return; /* left as they are */
+    check(status == 0xffffffff || !(status & 0x82000000), "VT-d off", status);
+    check(control == 0xffffffff || !(control & 1), "AMD-Vi off", control);
+}
+
+void check_interrupts(void)
+{
+    check(in8(0x21) == 0xff && in8(0xa1) == 0xff, "PICs masked", in8(0x21));
+    volatile uint32_t *io_apic = device(0xfec00000);
+    io_apic[0] = 1;
+    uint32_t last = io_apic[4] >> 16 & 0xff;
+    for (uint32_t i = 0; i <= last; i++) {
+        io_apic[0] = 0x10 + 2 * i;
+        uint32_t entry = io_apic[4], delivery = entry >> 8 & 7;
+        bool must = delivery <= 1 || (REVISION >= 5 && (delivery == 4 || delivery == 7));
+        check(!must || entry >> 16 & 1, "I/O APIC entry masked", i);
+    }
+    if (REVISION >= 5)
+        check_lapic();
+    check_iommus();
+}

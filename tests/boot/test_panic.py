@@ -1,0 +1,80 @@
+"""Provoked faults: each ends in the words that tell what happened, with registers and a stack that names
+the culprit, and in what the option panic= asks for."""
+import re
+
+import pytest
+
+from qemu import Machine
+from shell import plain
+
+# kind: the sentence, and the function that must be on the stack.
+KINDS = {
+    "plain": (r"panic: asked for by the monitor", "plain"),
+    "page-fault": (r"page fault: read of a page that is not mapped at 0x[0-9a-f]{16}", "page_fault"),
+    "null": (r"null pointer access: read of address 0x[0-9a-f]+", "null_pointer"),
+    "write-rodata": (r"page fault: write to a read-only page at 0x[0-9a-f]{16}, in kernel rodata",
+                     "write_rodata"),
+    "write-text": (r"page fault: write to a read-only page at 0x[0-9a-f]{16}, in kernel text",
+                   "write_text"),
+    "execute-data": (r"page fault: instruction fetch from a page that is not executable at "
+                     r"0x[0-9a-f]{16}, in kernel data", "command_panic"),
+    "stack-overflow": (r"stack overflow: the boot stack guard page was hit at 0x[0-9a-f]{16}",
+                       "recurse"),
+    "double-fault": (r"double fault: the handling of an exception met another one", "double_fault"),
+    "divide": (r"divide error", "divide"),
+    "invalid-opcode": (r"invalid opcode", "invalid_opcode"),
+    "gp": (r"general protection fault", "general_protection"),
+    "heap-double-free": (r"heap: kfree\(0x[0-9a-f]{16}\): freed already \(a double free\)", "kfree"),
+    "frame-double-free": (r"pmm: bad free of 1 frames at 0x[0-9a-f]+: free already \(a double free\)",
+                          "frame_double_free"),
+}
+
+
+def provoke(machine, kind):
+    """Type the command and wait for the end of the panic; what it printed."""
+    machine.expect("quicklime>")
+    start = len(machine.text)
+    machine.send(f"panic {kind}\r")
+    machine.expect("the machine is stopped|restarting", start)
+    return plain(machine.text[start:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fault_ends_in_the_right_words(kind):
+    words, culprit = KINDS[kind]
+    with Machine(arguments="") as machine:
+        text = provoke(machine, kind)
+    assert re.search(words, text), text
+    assert re.search(rf"#\d+ 0x[0-9a-f]{{16}} {culprit}\+0x", text), text
+    assert re.search(r"#\d+ 0x[0-9a-f]{16} kmain\+0x", text) or kind == "stack-overflow", text
+    assert re.search(r"cr0 [0-9a-f]{16}  cr2 [0-9a-f]{16}  cr3 [0-9a-f]{16}", text), text
+    assert text.count("panic: ") == 1, text
+
+
+def test_every_kind_that_the_kernel_knows_is_tested():
+    with Machine(arguments="") as machine:
+        machine.expect("quicklime>")
+        text = plain(machine.ask("help panic", r"frame-double-free.*\n").string)
+    listed = re.findall(r"(?m)^    ([a-z-]+)  +\S", text[text.rindex("help panic"):])
+    assert sorted(listed) == sorted(KINDS)
+
+
+def test_write_protection_holds_without_smep_smap_and_nx():
+    with Machine(arguments="", cpu="qemu64,-nx") as machine:
+        text = provoke(machine, "write-rodata")
+    assert "write to a read-only page" in text
+
+
+def test_panic_reboots_when_asked_to():
+    """-no-reboot turns the reboot into QEMU's end."""
+    with Machine(arguments="panic=reboot") as machine:
+        machine.expect("quicklime>")
+        machine.send("panic null\r")
+        assert machine.wait() == 0, machine.tail()
+        assert "null pointer access" in machine.text
+
+
+def test_panic_leaves_through_the_debug_exit_device():
+    with Machine(arguments="exit=debug") as machine:
+        machine.expect("self-check: ")
+        assert machine.wait() == 1

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Run every test: the host unit tests (cmocka), then the real boots (pytest). Called by `make test`
+# with the test programs as arguments.
+# Ends with the line "N passed, N failed"; exit status 0 only if none failed and some ran.
+set -u
+results=$BUILD/test-results
+rm -rf "$results"
+mkdir -p "$results"
+passed=0 failed=0
+
+# One host test program: its cases are counted from cmocka's own "[       OK ]" and "[  FAILED  ]" lines;
+# a program that dies without saying so is one failure more.
+host_program() {
+    name=$(basename "$1")
+    timeout 300 "$1" > "$results/$name.log" 2>&1
+    status=$?
+    ok=$(grep -c '^\[       OK \]' "$results/$name.log")
+    bad=$(grep -E '^\[  FAILED  \]' "$results/$name.log" | grep -v 'test(s)' | sort -u | wc -l)
+    if [ "$status" != 0 ] && [ "$bad" = 0 ] || [ "$ok" = 0 ]; then
+        bad=$((bad + 1))
+    fi
+    echo "host $name: $ok passed, $bad failed"
+    [ "$bad" = 0 ] || tail -n 60 "$results/$name.log"
+    passed=$((passed + ok)) failed=$((failed + bad))
+}
+
+for program in "$@"; do
+    host_program "$program"
+done
+
+"$PYTHON" -m pytest -p no:cacheprovider -q -n "$(nproc)" --dist=loadgroup --durations=10 \
+    --junitxml="$results/boot.xml" tests/boot
+status=$?
+counts=$("$PYTHON" - "$results/boot.xml" <<'PY'
+import sys, xml.etree.ElementTree as tree
+try:
+    suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
+    tests, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
+    print(tests - bad - int(suite.get("skipped")), bad)
+except (OSError, tree.ParseError, AttributeError):
+    print(0, 1)
+PY
+)
+passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
+[ "$status" = 0 ] || [ "${counts#* }" != 0 ] || failed=$((failed + 1))
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
