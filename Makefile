@@ -84,6 +84,10 @@ test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
 	@$(MAKE) --no-print-directory efi image test-programs test-kernels mm-layering
 	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run.sh $(TEST_PROGRAMS)
 
+bench-boot: setup-test $(BUILD)/bench/count.so ## count the instructions of boots, find the least memory
+	@$(MAKE) --no-print-directory efi image
+	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/boot.py
+
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -105,7 +109,7 @@ help: ## this text
 	 'ARGS=$(ARGS)' 'command line of the loader, for example ARGS="resolution=1920x1080 verbose"' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi test test-programs format compile_commands clean help
+.PHONY: run debug image efi test bench-boot test-programs format compile_commands clean help
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup
@@ -160,12 +164,17 @@ $(BUILD)/loader.so: $(EFI_OBJS) efi/efi.ld
 	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/efi.ld /usr/lib/crt0-efi-x86_64.o $(EFI_OBJS) /usr/lib/libgnuefi.a -o $@
 $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so efi/pe.py
 	$(call say,OBJ)
-	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 4096 \
+	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $< $@
 	$(Q)$(PYTHON) efi/pe.py $< $@
 
 $(BUILD)/quicklime.img: $(BUILD)/BOOTX64.EFI startup.nsh $(wildcard esp/*) tests/boot/image.sh
 	$(Q)tests/boot/image.sh $(BUILD)/BOOTX64.EFI $@
+
+$(BUILD)/bench/count.so: tests/bench/count.c | setup
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
 include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)

@@ -10,7 +10,7 @@ import sys
 
 NX_COMPAT, DYNAMIC_BASE = 0x100, 0x40
 EXECUTE, READ, WRITE = 0x20000000, 0x40000000, 0x80000000
-PAGE = 4096
+PAGE, SECTOR = 4096, 512  # alignment in memory, and in the file
 # The whole file is read before its first instruction runs, from a slow stick or over a network, and stays in
 # memory beside the firmware, in machines of 64 MiB too. What grows it beyond this is to be a decision.
 BYTES_MAX = 192 * 1024
@@ -45,8 +45,8 @@ def problems(pe, relocations):
     reloc_rva, reloc_size = struct.unpack_from("<II", pe, optional + 112 + 5 * 8)
     if machine != 0x8664 or magic != 0x20B or subsystem != 10:
         yield f"machine {machine:#x}, magic {magic:#x}, subsystem {subsystem}: not an x86-64 EFI application"
-    if alignment != PAGE or file_alignment != PAGE:
-        yield f"section alignment {alignment}, file alignment {file_alignment}: both must be {PAGE}"
+    if alignment != PAGE or file_alignment != SECTOR:
+        yield f"section alignment {alignment}, file alignment {file_alignment}: must be {PAGE}, {SECTOR}"
     if characteristics & (NX_COMPAT | DYNAMIC_BASE) != NX_COMPAT | DYNAMIC_BASE:
         yield f"DllCharacteristics {characteristics:#x}: NX_COMPAT and DYNAMIC_BASE must be set"
     if not reloc_rva or not reloc_size:
@@ -56,8 +56,8 @@ def problems(pe, relocations):
     names = set()
     for name, vsize, va, rawsize, raw, flags in sections(pe):
         names.add(name)
-        if va % PAGE or raw % PAGE:
-            yield f"section {name}: address {va:#x} or file offset {raw:#x} is not page-aligned"
+        if va % PAGE or raw % SECTOR:
+            yield f"section {name}: address {va:#x} or file offset {raw:#x} is not aligned"
         if flags & EXECUTE and flags & WRITE:
             yield f"section {name}: writable and executable"
         if bool(flags & EXECUTE) != (name == ".text"):

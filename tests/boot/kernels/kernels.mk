@@ -31,7 +31,7 @@ endef
 # Link the objects among the prerequisites like the loader; $(1) is objcopy's target.
 define TEST_PE
 	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/efi.ld /usr/lib/crt0-efi-x86_64.o $(filter %.o,$^) /usr/lib/libgnuefi.a -o $@.so
-	$(Q)objcopy --strip-all --target $(1) --section-alignment 4096 --file-alignment 4096 \
+	$(Q)objcopy --strip-all --target $(1) --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $@.so $@
 endef
 $(foreach k,$(TEST_KERNEL_NAMES),$(eval $(call TEST_KERNEL,$(k))))
