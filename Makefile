@@ -22,10 +22,10 @@ endif
 # ---- what is built from what ---------------------------------------------------------------------
 EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c command_memmap.c \
             command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
-            acpi.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
-            image.c kernel_file.c limine_map.c lz4.c pagetables.c quiesce.c requests.c responses.c \
-            tables.c
-EFI_ASMS := enter.S kernel_blob.S
+            acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
+            image.c kernel_file.c limine_map.c lapic.c lz4.c madt.c mp.c mp_start.c pagetables.c \
+            quiesce.c requests.c responses.c tables.c
+EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := main.c context.c options.c serial.c print.c traps.c gdt.c panic.c symbols.c cpu.c \
                port.c layout.c memory.c selfcheck.c power.c runtime.c acpi.c provoke.c \
                requests.c explain.c lapic.c aml.c selfcheck_mm.c selfcheck_faults.c \

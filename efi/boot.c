@@ -93,6 +93,7 @@ static EFI_STATUS step_stack(struct boot_plan *plan)
     EFI_STATUS status = firmware_alloc_raw(bytes / PAGE_BYTES, PAGE_BYTES, &stack);
     if (EFI_ERROR(status))
         return FAIL(status, "allocate a stack of 0x%lx bytes", bytes);
+    plan->stack_bytes = bytes;
     plan->stack_top = plan_hhdm(plan, stack) + bytes;
     return EFI_SUCCESS;
 }
@@ -190,9 +191,11 @@ static EFI_STATUS step_table_storage(struct boot_plan *plan)
         return FAIL(EFI_OUT_OF_RESOURCES, "convert a memory map of %lu bytes", plan->efi_map.bytes);
     t->capacity = tables_bound(plan->elf.end - plan->elf.base, &plan->map,
                                plan->requests.base_revision, RUN_HEADROOM, t->huge_1gib);
-    EFI_STATUS status = alloc_for(&t->pool, t->capacity * PAGE_BYTES, "page tables");
+    /* The other CPUs load the root in 32-bit mode. */
+    EFI_STATUS status =
+        firmware_alloc_below(t->capacity, plan->mp.count > 1 ? 1ull << 32 : 0, (void **)&t->pool);
     if (EFI_ERROR(status))
-        return status;
+        return FAIL(status, "allocate %lu pages for page tables", t->capacity);
     plan->handover = arena_alloc(&plan->arena, sizeof *plan->handover);
     if (!plan->handover)
         return FAIL(EFI_OUT_OF_RESOURCES, "allocate the hand-over's data");
@@ -208,7 +211,7 @@ EFI_STATUS plan_lay_out(struct boot_plan *plan)
     tables_reset(t);
     if (!tables_map_image(t, &plan->elf, plan->slide, (uintptr_t)plan->image) ||
         !tables_map_hhdm(t, &plan->map, plan->requests.base_revision, plan->hhdm) ||
-        !tables_map(t, handover_bridge(), handover_bridge(), PAGE_BYTES, 0))
+        !tables_map(t, handover_bridge(), handover_bridge(), PAGE_BYTES, 0) || !mp_map(plan))
         return EFI_OUT_OF_RESOURCES;
     return EFI_SUCCESS;
 }
@@ -231,10 +234,9 @@ static EFI_STATUS step_rehearse(struct boot_plan *plan)
 EFI_STATUS boot_prepare(const struct options *options, bool dry, struct boot_plan **out)
 {
     static EFI_STATUS (*const steps[])(struct boot_plan *) = {
-        step_machine,  step_file,        image_load,       image_find_requests,
-        step_entry,    step_paging_mode, step_stack,       step_framebuffer,
-        step_carve,    step_map_storage, responses_answer, step_table_storage,
-        step_rehearse,
+        step_machine,     step_file,        image_load,         image_find_requests, step_entry,
+        step_paging_mode, step_stack,       mp_prepare,         step_framebuffer,    step_carve,
+        step_map_storage, responses_answer, step_table_storage, step_rehearse,
     };
     UINTN mark = firmware_mark();
     struct boot_plan *plan;
@@ -272,7 +274,8 @@ EFI_STATUS boot_enter(struct boot_plan *plan)
             return status;
         status = BS->ExitBootServices(image_handle, plan->efi_map.key);
         if (!EFI_ERROR(status)) {
-            cpu_interrupts_off();
+            handover_quiesce(plan);
+            mp_start(plan);
             responses_finish(plan);
             handover_enter(plan);
         }

@@ -10,7 +10,7 @@
 
 #define PM_HZ        3579545ull
 #define PM_TICKS_MIN 3580u        /* 1 ms: the timer's own step is then 0.03 % */
-#define TSC_FRESH    (1ull << 32) /* a 24-bit timer wraps after 4.7 s; no TSC is slower than 1 GHz */
+#define TSC_FRESH    (1ull << 32) /* less than 4.7 s, after which a 24-bit timer wraps */
 #define TSC_PATIENCE (1ull << 26) /* ticks in which a working timer has moved */
 #define STALL_USEC   1000
 

@@ -7,7 +7,12 @@
 
 enum {
     MSR_APIC_BASE = 0x1b,
+    MSR_XAPIC_DISABLE_STATUS = 0xbd,
+    MSR_MTRR_CAP = 0xfe,
+    MSR_ARCH_CAPABILITIES = 0x10a,
+    MSR_MTRR_VARIABLE = 0x200, /* base and mask of the first; the others follow */
     MSR_PAT = 0x277,
+    MSR_MTRR_DEFAULT = 0x2ff,
     MSR_X2APIC = 0x800, /* + register offset / 16 */
     MSR_EFER = 0xc0000080,
     MSR_FS_BASE = 0xc0000100,
@@ -20,6 +25,8 @@ enum {
 #define CR0_PE    (1ull << 0)
 #define CR0_ET    (1ull << 4)
 #define CR0_WP    (1ull << 16)
+#define CR0_NW    (1ull << 29)
+#define CR0_CD    (1ull << 30)
 #define CR0_PG    (1ull << 31)
 #define CR4_PAE   (1ull << 5)
 #define CR4_PGE   (1ull << 7)
@@ -65,9 +72,24 @@ static inline bool cpu_has_apic(void)
 {
     return cpuid(1, 0).edx >> 9 & 1;
 }
+static inline bool cpu_has_mtrr(void)
+{
+    return cpuid(1, 0).edx >> 12 & 1;
+}
+static inline bool cpu_has_x2apic(void)
+{
+    return cpuid(1, 0).ecx >> 21 & 1;
+}
 static inline bool cpu_has_hypervisor(void)
 {
     return cpuid(1, 0).ecx >> 31 & 1;
+}
+
+/* The local APIC's id of the CPU that runs: 32 bits where there are levels to be told. */
+static inline uint32_t cpu_apic_id(void)
+{
+    struct cpuid levels = cpuid_or_zero(0xb, 0);
+    return levels.ebx ? levels.edx : cpuid(1, 0).ebx >> 24;
 }
 
 static inline uint64_t cpu_rdtsc(void)
@@ -95,6 +117,28 @@ static inline uint64_t cpu_read_cr0(void)
     uint64_t value;
     __asm__ volatile("mov %%cr0, %0" : "=r"(value));
     return value;
+}
+
+static inline void cpu_write_cr0(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr0" ::"r"(value) : "memory");
+}
+
+/* Forget all translations that are not global. */
+static inline void cpu_reload_cr3(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(value)::"memory");
+}
+
+static inline void cpu_write_back_caches(void)
+{
+    __asm__ volatile("wbinvd" ::: "memory");
+}
+
+static inline void cpu_write_cr4(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr4" ::"r"(value) : "memory");
 }
 
 static inline uint64_t cpu_read_cr4(void)

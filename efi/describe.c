@@ -96,8 +96,26 @@ static UINTN describe_machine(const struct boot_plan *plan)
     return odd;
 }
 
+static UINTN describe_cpus(const struct boot_plan *plan)
+{
+    const struct mp *mp = &plan->mp;
+    if (!mp->response) {
+        print("CPUs            1: the kernel does not ask for more\n");
+        return 0;
+    }
+    print("CPUs            %lu, of which %lu to be started, %s\n", mp->count, mp->count - 1,
+          mp->x2apic ? "x2APIC" : "xAPIC");
+    if (mp->madt.disabled)
+        print("  %lu more are disabled or absent\n", mp->madt.disabled);
+    if (mp->madt.online_capable)
+        print("  %lu more can come online later, but not be started now\n",
+              mp->madt.online_capable);
+    /* mp_prepare has said what */
+    return mp->madt.nodd + mp->madt.beyond + (mp->count < mp->madt.count);
+}
+
 UINTN boot_describe(const struct boot_plan *plan)
 {
     return describe_kernel(plan) + describe_requests(plan) + describe_map(plan) +
-           describe_machine(plan);
+           describe_machine(plan) + describe_cpus(plan);
 }

@@ -13,8 +13,8 @@
 
     .text
     .balign 512 /* all of it in one page */
-    .globl enter_begin, enter_kernel
-    .hidden enter_begin, enter_kernel
+    .globl enter_begin, enter_kernel, enter_state
+    .hidden enter_begin, enter_kernel, enter_state
 enter_begin:
 
 /* rdi: struct handover, 1:1 address. Interrupts are off. */
@@ -57,8 +57,16 @@ enter_kernel:
     rep stosq /* the lower half of the root table */
     movq %r12, %cr3
 
+    movq HANDOVER_STACK(%rbx), %rsp
+    movq HANDOVER_ENTRY(%rbx), %r9
+    xorl %edi, %edi
+
+/* The state in which the kernel's code begins, on every CPU. rbx: struct handover through the HHDM, r9:
+ * where it begins, rdi: what it finds there, rsp: its stack, with the return address of 0 on it. */
+enter_state:
     lgdt HANDOVER_GDTR(%rbx)
     lidt HANDOVER_IDTR(%rbx)
+    xorl %eax, %eax
     lldt %ax
     movl $0x30, %eax
     movl %eax, %ds
@@ -75,19 +83,17 @@ enter_kernel:
 
     /* An interrupt return sets CS, RIP, RFLAGS, SS and RSP at once; its frame lies below the return
      * address of 0 that the kernel finds on its stack. */
-    movq HANDOVER_STACK(%rbx), %rsp
     movq %rsp, %rax
     pushq $0x30
     pushq %rax
     pushq $2
     pushq $0x28
-    pushq HANDOVER_ENTRY(%rbx)
+    pushq %r9
     xorl %eax, %eax
     xorl %ebx, %ebx
     xorl %ecx, %ecx
     xorl %edx, %edx
     xorl %esi, %esi
-    xorl %edi, %edi
     xorl %ebp, %ebp
     xorl %r8d, %r8d
     xorl %r9d, %r9d

@@ -37,7 +37,9 @@ static void free_quietly(EFI_PHYSICAL_ADDRESS base, UINTN npages)
         (void)BS->FreePages(base, npages);
 }
 
-EFI_STATUS firmware_alloc_raw(UINTN npages, UINTN align, void **out)
+/* Pages as the firmware gives them, remembered when they are trimmed. */
+static EFI_STATUS allocate(EFI_ALLOCATE_TYPE type, EFI_PHYSICAL_ADDRESS below, UINTN npages,
+                           UINTN align, void **out)
 {
     if (nallocations == ALLOCATIONS_MAX || npages == 0 || !is_power_of_two(align))
         return EFI_OUT_OF_RESOURCES;
@@ -45,8 +47,8 @@ EFI_STATUS firmware_alloc_raw(UINTN npages, UINTN align, void **out)
     if (!add_ok(npages, slack, &total) || total > UINT64_MAX / PAGE_BYTES)
         return EFI_OUT_OF_RESOURCES;
 
-    EFI_PHYSICAL_ADDRESS found = 0;
-    EFI_STATUS status = BS->AllocatePages(AllocateAnyPages, EfiLoaderData, total, &found);
+    EFI_PHYSICAL_ADDRESS found = below - 1; /* with AllocateMaxAddress: the last byte allowed */
+    EFI_STATUS status = BS->AllocatePages(type, EfiLoaderData, total, &found);
     if (EFI_ERROR(status))
         return status;
     EFI_PHYSICAL_ADDRESS base = slack ? round_up(found, align) : found;
@@ -57,6 +59,16 @@ EFI_STATUS firmware_alloc_raw(UINTN npages, UINTN align, void **out)
     allocations[nallocations++] = (struct allocation){base, npages};
     *out = (void *)base; /* firmware memory is identity-mapped */
     return EFI_SUCCESS;
+}
+
+EFI_STATUS firmware_alloc_raw(UINTN npages, UINTN align, void **out)
+{
+    return allocate(AllocateAnyPages, 0, npages, align, out);
+}
+
+EFI_STATUS firmware_alloc_below(UINTN npages, UINT64 below, void **out)
+{
+    return allocate(below ? AllocateMaxAddress : AllocateAnyPages, below, npages, PAGE_BYTES, out);
 }
 
 EFI_STATUS firmware_alloc_pages(UINTN npages, UINTN align, void **out)

@@ -27,6 +27,9 @@ EFI_STATUS firmware_alloc_pages(UINTN npages, UINTN align, void **out) MUST_USE;
 /* The same, contents undefined: for what is filled at once, and for stacks. */
 EFI_STATUS firmware_alloc_raw(UINTN npages, UINTN align, void **out) MUST_USE;
 
+/* The same, all of it below that address; 0: anywhere. */
+EFI_STATUS firmware_alloc_below(UINTN npages, UINT64 below, void **out) MUST_USE;
+
 /* Free everything that was allocated and not freed. For every way back to the firmware. */
 void firmware_free_all(void);
 

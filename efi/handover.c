@@ -57,9 +57,14 @@ uint64_t handover_bridge(void)
     return (uintptr_t)enter_begin & ~(PAGE_BYTES - 1);
 }
 
-void handover_enter(struct boot_plan *plan)
+void handover_quiesce(struct boot_plan *plan)
 {
     cpu_interrupts_off();
+    mp_set_apic_mode(plan);
     quiesce(&plan->quiesce);
+}
+
+void handover_enter(struct boot_plan *plan)
+{
     enter_kernel(plan->handover);
 }

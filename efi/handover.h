@@ -50,7 +50,10 @@ void handover_prepare(struct boot_plan *plan);
  * be mapped 1:1 in the new ones. */
 uint64_t handover_bridge(void);
 
-/* Silence the machine and enter the kernel. Boot services are gone. */
+/* Silence the machine: what comes first when boot services are gone. */
+void handover_quiesce(struct boot_plan *plan);
+
+/* Enter the kernel. */
 _Noreturn void handover_enter(struct boot_plan *plan);
 
 #endif /* __ASSEMBLER__ */

@@ -94,6 +94,8 @@ static const struct rule rules[] = {
      "the form of the kernel's report; text", NULL},
     {"exit", "exit[=debug]", "debug", true, OPTION_KERNEL,
      "power off after the report; debug: by QEMU's debug exit", NULL},
+    {"stress", "stress=ROUNDS", NULL, false, OPTION_KERNEL,
+     "stress all CPUs before the report; 1 to 100000", NULL},
     {"panic", "panic=halt|reboot", "halt|reboot", false, OPTION_KERNEL,
      "what a panic ends in; halt", NULL},
 };

@@ -155,5 +155,5 @@ size_t tables_bound(uint64_t image_bytes, const struct limine_map *map, uint64_t
             pages += (run.end - run.base) / entry_bytes(2);
     }
     pages += image_bytes / entry_bytes(1) + 2 + 2 + 1;
-    return pages + 3; /* the bridge that enters */
+    return pages + 3 * 3; /* 1:1: the bridge that enters, where the other CPUs begin, their APIC */
 }

@@ -14,6 +14,7 @@
 
 #define PAGE_PRESENT 0x1ull
 #define PAGE_WRITE   0x2ull
+#define PAGE_UC      0x18ull /* PCD and PWT: entry 3, also of the PAT after reset */
 #define PAGE_WC      0x88ull /* PAT and PWT: entry 5 of the protocol's PAT */
 #define PAGE_NX      (1ull << 63)
 

@@ -8,6 +8,7 @@
 #include "handover.h"
 #include "kernel_file.h"
 #include "limine_map.h"
+#include "mp.h"
 #include "pagetables.h"
 #include "quiesce.h"
 #include "requests.h"
@@ -28,6 +29,7 @@ struct boot_plan {
     uint64_t slide; /* virtual, added to the addresses in elf */
     struct request_list requests;
     uint64_t entry, stack_top; /* virtual, as the kernel sees them */
+    uint64_t stack_bytes;      /* whole pages */
     uint64_t hhdm;
 
     struct arena arena;
@@ -38,6 +40,7 @@ struct boot_plan {
     struct limine_map map;
     struct page_tables tables;
     struct quiesce_plan quiesce;
+    struct mp mp;
     struct handover *handover;
 
     bool have_framebuffer;

@@ -18,7 +18,7 @@ static const struct known {
     [FEATURE_HHDM] = {"HHDM", {LIMINE_HHDM}, 48},
     [FEATURE_FRAMEBUFFER] = {"framebuffer", {LIMINE_FRAMEBUFFER}, 48},
     [FEATURE_PAGING_MODE] = {"paging mode", {LIMINE_PAGING_MODE}, 56},
-    [FEATURE_MP] = {"MP", {LIMINE_MP}, 48},
+    [FEATURE_MP] = {"MP", {LIMINE_MP}, 56},
     [FEATURE_MEMMAP] = {"memory map", {LIMINE_MEMMAP}, 48},
     [FEATURE_ENTRY_POINT] = {"entry point", {LIMINE_ENTRY_POINT}, 56},
     [FEATURE_EXECUTABLE_FILE] = {"executable file", {LIMINE_EXECUTABLE_FILE}, 48},

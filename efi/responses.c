@@ -263,6 +263,12 @@ static void *tsc_frequency(struct boot_plan *plan, const void *request)
     return r;
 }
 
+static void *mp(struct boot_plan *plan, const void *request)
+{
+    (void)request;
+    return mp_answer(plan);
+}
+
 /* The TSC counts from reset, so reset is the moment 0. */
 static void *performance(struct boot_plan *plan, const void *request)
 {
@@ -300,6 +306,7 @@ static void *(*const answers[FEATURE_COUNT])(struct boot_plan *, const void *) =
     [FEATURE_HHDM] = hhdm,
     [FEATURE_FRAMEBUFFER] = framebuffer,
     [FEATURE_PAGING_MODE] = paging_mode,
+    [FEATURE_MP] = mp,
     [FEATURE_MEMMAP] = memory_map,
     [FEATURE_ENTRY_POINT] = acknowledge,
     [FEATURE_EXECUTABLE_FILE] = executable_file,

@@ -108,7 +108,7 @@ def test_help_lists_every_command_and_option(session):
     assert result.status == FINE
     assert session["BOOTX64.EFI -h"].text == result.text
     for word in ("boot", "check", "gop", "help", "memmap", "version", "resolution=", "kaslr=",
-                 "kernel=", "countdown=", "verbose", "report=", "exit", "panic="):
+                 "kernel=", "countdown=", "verbose", "report=", "exit", "stress=", "panic="):
         assert re.search(rf"^  {word}", result.text, re.M), word
 
 

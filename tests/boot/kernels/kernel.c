@@ -9,7 +9,7 @@
         LIMINE_COMMON_MAGIC, feature \
     }
 
-struct entry_state entry_state;
+struct entry_state entry_state, ap_state;
 unsigned failures;
 
 /* A decoy outside the markers: it must be neither answered nor counted as a second request. */
@@ -49,6 +49,12 @@ REQUEST volatile struct limine_paging_mode_request paging_request = {
     .head = {.id = ID(LIMINE_PAGING_MODE), .revision = 9}, .max_mode = LIMINE_PAGING_5LEVEL};
 REQUEST volatile struct limine_entropy_request entropy_request = {
     .head = {.id = ID(LIMINE_ENTROPY)}, .value_count = 8};
+#ifdef NO_MP
+volatile struct limine_mp_request mp_request;
+#else
+REQUEST volatile struct limine_mp_request mp_request = {.head = {.id = ID(LIMINE_MP)},
+                                                        .flags = REVISION == 6};
+#endif
 #ifdef ENTRY_REQUEST
 void entry_by_request(void);
 REQUEST struct limine_request_entry {
@@ -147,12 +153,14 @@ _Noreturn void kernel_main(void)
     check(decoy_request.response == 0, "request outside the markers untouched",
           decoy_request.response);
     check(unknown_request.response == 0x77, "unknown request untouched", unknown_request.response);
-    check_cpu();
+    check_cpu(&entry_state, 0);
+    check_lower_half();
     check_memory();
     check_image();
     check_answers();
     check_tables();
     check_interrupts();
+    check_mp();
     if (failures)
         say("KERNEL BAD: %u checks failed\r\n", (uint64_t)failures);
     else

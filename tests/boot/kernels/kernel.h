@@ -24,7 +24,7 @@ struct entry_state {
     uint8_t pad2[14];
     uint8_t by_request; /* entered through the entry point request */
 };
-extern struct entry_state entry_state;
+extern struct entry_state entry_state, ap_state;
 _Static_assert(offsetof(struct entry_state, gdt_limit) == 152, "entry.S");
 _Static_assert(offsetof(struct entry_state, idt_limit) == 168, "entry.S");
 _Static_assert(offsetof(struct entry_state, by_request) == 192, "entry.S");
@@ -38,6 +38,7 @@ extern volatile struct limine_request memmap_request, hhdm_request, framebuffer_
 extern volatile struct limine_stack_size_request stack_request;
 extern volatile struct limine_paging_mode_request paging_request;
 extern volatile struct limine_entropy_request entropy_request;
+extern volatile struct limine_mp_request mp_request;
 
 /* Say something; %s %x (64-bit hexadecimal) %u. */
 void say(const char *format, ...);
@@ -65,7 +66,10 @@ volatile uint32_t *device(uint64_t pa);
 
 /* ---- the checks
  * ---------------------------------------------------------------------------------- */
-void check_cpu(void);
+void check_cpu(const struct entry_state *state, uint64_t rdi);
+void check_lower_half(void);
+void check_lapic(void);
+void check_mp(void);
 void check_memory(void);
 void check_image(void);
 void check_answers(void);

@@ -3,15 +3,17 @@
 #   test-kernels   build them all into $(BUILD)/test-kernels/
 TEST_KERNEL_DIR   := $(BUILD)/test-kernels
 TEST_KERNEL_NAMES := rev3 rev4 rev5 rev6 odd
-TEST_KERNEL_PARTS := kernel.c machine.c memory.c answers.c entry.S
+TEST_DRIVERS      := stale madt x2apic
+TEST_KERNEL_PARTS := kernel.c machine.c memory.c answers.c mp.c entry.S
 TEST_KERNEL_CFLAGS = $(filter-out -MMD -MP,$(COMMON)) -nostdlibinc -fno-builtin -fno-stack-protector
 TEST_KERNELS := $(TEST_KERNEL_NAMES:%=$(TEST_KERNEL_DIR)/%.elf) \
-                $(TEST_KERNEL_NAMES:%=$(TEST_KERNEL_DIR)/%.efi) $(TEST_KERNEL_DIR)/stale.efi
+                $(TEST_KERNEL_NAMES:%=$(TEST_KERNEL_DIR)/%.efi) \
+                $(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi)
 
 # What kernel x is: FLAGS_x, and SCRIPT_x if it is not an ordinary PIE (then it is made ET_EXEC too).
 $(foreach n,3 4 5 6,$(eval FLAGS_rev$(n) := -DREVISION=$(n) -DNAME='"rev$(n)"'))
 FLAGS_rev6 += -DENTRY_REQUEST
-FLAGS_odd  := -DREVISION=3 -DNAME='"odd"'
+FLAGS_odd  := -DREVISION=3 -DNAME='"odd"' -DNO_MP
 SCRIPT_odd := tests/boot/kernels/odd.ld
 
 define TEST_KERNEL
@@ -36,11 +38,11 @@ define TEST_PE
 endef
 $(foreach k,$(TEST_KERNEL_NAMES),$(eval $(call TEST_KERNEL,$(k))))
 
-# A driver that makes ExitBootServices fail twice.
-$(TEST_KERNEL_DIR)/stale.o: tests/boot/kernels/stale.c | setup
+# Drivers that play bad firmware; each says how.
+$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.o): $(TEST_KERNEL_DIR)/%.o: tests/boot/kernels/%.c | setup
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(filter-out -MMD -MP,$(EFI_CFLAGS)) -c $< -o $@
-$(TEST_KERNEL_DIR)/stale.efi: $(TEST_KERNEL_DIR)/stale.o efi/efi.ld
+$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi): $(TEST_KERNEL_DIR)/%.efi: $(TEST_KERNEL_DIR)/%.o efi/efi.ld
 	$(call TEST_PE,efi-bsdrv-x86_64)
 
 test-kernels: $(TEST_KERNELS)

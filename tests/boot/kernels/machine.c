@@ -77,7 +77,7 @@ static uint64_t base_of(const uint8_t bytes[8])
     return base;
 }
 
-static void check_gdt(void)
+static void check_gdt(const struct entry_state *state)
 {
     static const uint64_t wanted[7] = {0,
                                        0x00009b000000ffff,
@@ -86,33 +86,33 @@ static void check_gdt(void)
                                        0x00cf93000000ffff,
                                        0x00209b0000000000,
                                        0x0000930000000000};
-    uint64_t base = base_of(entry_state.gdt_base);
-    check(entry_state.gdt_limit >= 55, "GDT limit", entry_state.gdt_limit);
+    uint64_t base = base_of(state->gdt_base);
+    check(state->gdt_limit >= 55, "GDT limit", state->gdt_limit);
     check(base >= hhdm() && type_of(base - hhdm()) == 5, "GDT in reclaimable memory", base);
     for (unsigned i = 0; i < 7; i++)
         check(((const uint64_t *)base)[i] == wanted[i], "GDT entry", ((const uint64_t *)base)[i]);
 }
 
-static void check_stack(void)
+static void check_stack(const struct entry_state *state)
 {
-    uint64_t rsp = entry_state.rsp;
+    uint64_t rsp = state->rsp;
+    check((rsp & 15) == 8, "stack pointer as after a call", rsp);
     check(*(const uint64_t *)rsp == 0, "return address 0 on the stack", *(const uint64_t *)rsp);
     for (uint64_t at = rsp + 8 - 0x30000; at < rsp; at += 0x1000)
         check(walk(at).writable && type_of(walk(at).pa) == 5, "stack in reclaimable memory", at);
 }
 
-void check_cpu(void)
+void check_cpu(const struct entry_state *state, uint64_t rdi)
 {
     for (unsigned i = 0; i < 15; i++)
-        check(entry_state.gpr[i] == 0, "general register is 0", i);
-    check(entry_state.cs == 0x28, "CS", entry_state.cs);
-    const uint16_t data[] = {entry_state.ds, entry_state.es, entry_state.ss, entry_state.fs,
-                             entry_state.gs};
+        check(state->gpr[i] == (i == 5 ? rdi : 0), "general register", i);
+    check(state->cs == 0x28, "CS", state->cs);
+    const uint16_t data[] = {state->ds, state->es, state->ss, state->fs, state->gs};
     for (unsigned i = 0; i < 5; i++)
         check(data[i] == 0x30, "data segment", data[i]);
     check(read_msr(0xc0000100) == 0, "FS base", read_msr(0xc0000100));
     check(read_msr(0xc0000101) == 0, "GS base", read_msr(0xc0000101));
-    check(entry_state.ldtr == 0, "LDTR", entry_state.ldtr);
+    check(state->ldtr == 0, "LDTR", state->ldtr);
 
     uint64_t cr0, cr4, efer = read_msr(0xc0000080), pat = read_msr(0x277);
     __asm__ volatile("mov %%cr0, %0; mov %%cr4, %1" : "=r"(cr0), "=r"(cr4));
@@ -120,35 +120,43 @@ void check_cpu(void)
     check((cr4 & 0x1020) == 0x20, "CR4 has PAE, not LA57", cr4);
     check((efer & 0xd00) == 0xd00, "EFER has LME LMA NXE", efer);
     check((pat & 0xffffffffffff) == 0x010500070406, "PAT", pat);
-    check(!(entry_state.rflags & 0x20600), "IF DF VM clear", entry_state.rflags);
+    check(!(state->rflags & 0x20600), "IF DF VM clear", state->rflags);
     if (REVISION >= 5) {
         check(cr0 == 0x80010011, "CR0, strict", cr0);
         check(cr4 == 0x20, "CR4, strict", cr4);
         check(efer == 0xd00, "EFER, strict", efer);
-        check(entry_state.rflags == 2, "RFLAGS, strict", entry_state.rflags);
-        check(entry_state.idt_limit == 0 && base_of(entry_state.idt_base) == 0, "IDTR, strict",
-              entry_state.idt_limit);
-        if (entry_state.tr) /* no instruction clears TR: nothing a loader could do */
-            say("KERNEL note: the firmware left TR %x\r\n", (uint64_t)entry_state.tr);
+        check(state->rflags == 2, "RFLAGS, strict", state->rflags);
+        check(state->idt_limit == 0 && base_of(state->idt_base) == 0, "IDTR, strict",
+              state->idt_limit);
+        if (state->tr) /* no instruction clears TR: nothing a loader could do */
+            say("KERNEL note: the firmware left TR %x\r\n", (uint64_t)state->tr);
     }
-    check_gdt();
-    check_stack();
+    check_gdt(state);
+    check_stack(state);
+}
+
+void check_lower_half(void)
+{
     for (unsigned i = 0; i < 256; i++)
         check(!(root()[i] & PRESENT), "lower half empty", i);
 }
 
-static void check_lapic(void)
+static uint32_t lapic_register(uint32_t offset)
 {
-    if (read_msr(0x1b) & 1 << 10)
-        return; /* x2APIC: registers are elsewhere */
-    check(read_msr(0x1b) & 1 << 11, "local APIC enabled", read_msr(0x1b));
-    volatile uint32_t *apic = device(read_msr(0x1b) & ADDRESS);
-    check((apic[0xf0 / 4] & 0x1ff) == 0x1ff, "SVR", apic[0xf0 / 4]);
-    check(apic[0x80 / 4] == 0, "TPR", apic[0x80 / 4]);
+    uint64_t base = read_msr(0x1b);
+    return base & 1 << 10 ? (uint32_t)read_msr(0x800 + offset / 16)
+                          : device(base & ADDRESS)[offset / 4];
+}
+
+void check_lapic(void)
+{
     static const uint16_t lvt[] = {0x320, 0x350, 0x360, 0x370};
+    check(read_msr(0x1b) & 1 << 11, "local APIC enabled", read_msr(0x1b));
+    check((lapic_register(0xf0) & 0x1ff) == 0x1ff, "SVR", lapic_register(0xf0));
+    check(lapic_register(0x80) == 0, "TPR", lapic_register(0x80));
     for (unsigned i = 0; i < 4; i++)
-        check(apic[lvt[i] / 4] >> 16 & 1, "LVT entry masked", lvt[i]);
-    check((apic[0x360 / 4] >> 8 & 7) == 4, "LINT1 is the NMI input", apic[0x360 / 4]);
+        check(lapic_register(lvt[i]) >> 16 & 1, "LVT entry masked", lvt[i]);
+    check((lapic_register(0x360) >> 8 & 7) == 4, "LINT1 is the NMI input", lapic_register(0x360));
 }
 
 /* Where QEMU has them; all ones if it has none. */
