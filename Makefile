@@ -9,6 +9,7 @@ CPU     ?= max
 MACHINE ?= q35
 DISPLAY_ ?= none
 ARGS    ?=
+DEBUG   ?=
 QEMU_EXTRA ?=
 
 .DEFAULT_GOAL := help
@@ -26,14 +27,17 @@ EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c co
             image.c kernel_file.c limine_map.c lapic.c lz4.c madt.c mp.c mp_start.c pagetables.c \
             quiesce.c requests.c responses.c tables.c
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
-KERNEL_SRCS := main.c context.c options.c serial.c print.c traps.c gdt.c panic.c symbols.c cpu.c \
-               port.c layout.c memory.c selfcheck.c power.c runtime.c acpi.c provoke.c \
-               requests.c explain.c lapic.c aml.c selfcheck_mm.c selfcheck_faults.c \
-               console.c screen.c font.c utf8.c keyboard.c input.c lineedit.c monitor.c \
-               report.c report_json.c facts.c mapview.c units.c json.c
-KERNEL_ASMS := entry.S trap_stubs.S fonts.S
+KERNEL_SRCS := main.c options.c context.c requests.c memory.c layout.c port.c \
+               cpu.c cpus.c cpu_stacks.c calls.c shootdown.c stop.c lapic.c clock.c clock_references.c \
+               gdt.c traps.c panic.c explain.c symbols.c provoke.c \
+               acpi.c acpi_tables.c aml.c subtables.c madt.c srat.c nodes.c power.c runtime.c \
+               serial.c print.c console.c screen.c font.c utf8.c keyboard.c input.c lineedit.c \
+               monitor.c report.c report_cpus.c report_json.c facts.c mapview.c units.c json.c \
+               selfcheck.c selfcheck_mm.c selfcheck_faults.c selfcheck_smp.c \
+               stress.c stress_tlb.c stress_mixed.c
+KERNEL_ASMS := ap_entry.S entry.S trap_stubs.S fonts.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/fonts.S embeds these
-MM_SRCS := early.c heap.c hhdm.c mapper.c paging.c paging_query.c pmm.c region.c string.c
+MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c pmm.c region.c string.c
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 KERNEL_OBJS := $(KERNEL_SRCS:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASMS:%=$(BUILD)/kernel/%.o)
@@ -53,7 +57,7 @@ COMMON := --target=x86_64-unknown-linux-gnu -std=gnu11 -g -ffreestanding -mno-re
 EFI_CFLAGS := $(COMMON) -Os -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 CORE_CFLAGS := $(COMMON) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
-               -fstack-protector-strong -mstack-protector-guard=global
+               -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 MM_CFLAGS   := $(CORE_CFLAGS) -O2
 KERNEL_CFLAGS := $(CORE_CFLAGS) -Os -Ikernel
 EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-size=4096 -z norelro \
@@ -107,6 +111,7 @@ help: ## this text
 	 'MACHINE=$(MACHINE)' 'QEMU machine (q35, pc)' \
 	 'DISPLAY_=$(DISPLAY_)' 'QEMU display (gtk, sdl, vnc=:0, none)' \
 	 'ARGS=$(ARGS)' 'command line of the loader, for example ARGS="resolution=1920x1080 verbose"' \
+	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
 .PHONY: run debug image efi test bench-boot test-programs format compile_commands clean help

@@ -10,19 +10,27 @@
  * multiple of 4096; from 8 KiB. */
 #define CONFIG_IST_STACK_BYTES 0x4000
 
-/* Bytes of the early (bump) arena, which holds the boot context: 72 for each memory map entry (24 for
- * the copy, twice that for normalising it), the EFI memory map. 64 KiB .. 1 MiB. */
+/* Bytes of the early (bump) arena, which holds the boot context: 72 for each memory map entry (24
+ * for the copy, twice that for normalising it), 16 for each CPU, the EFI memory map. 64 KiB .. 1
+ * MiB. */
 #define CONFIG_EARLY_BYTES 0x40000
 
 /* Memory map entries the kernel is ready for; needs 72 early bytes each. */
 #define CONFIG_MEMORY_ENTRIES 2048
 
-/* Bytes of EFI memory map the kernel is ready for, out of the early arena; 16 KiB .. 256 KiB. A larger
- * one is left out, and power off and reboot then do without the firmware. */
+/* Bytes of EFI memory map the kernel is ready for, out of the early arena; 16 KiB .. 256 KiB. A
+ * larger one is left out, and power off and reboot then do without the firmware. */
 #define CONFIG_EFI_MEMMAP_BYTES 0x10000
 
 /* Bytes by which the heap grows at least, a multiple of 4096; 16 KiB .. 16 MiB. */
 #define CONFIG_HEAP_GROW_BYTES 0x40000
+
+/* CPUs the kernel can run on, a multiple of 64; each costs some per-CPU data. 64 .. 1024. */
+#define CONFIG_CPUS_MAX 256
+
+/* Translations that are flushed one by one (invlpg); for more, all are: one invlpg costs about what
+ * reloading 20 to 30 translations does. 1 .. 512. */
+#define CONFIG_TLB_FLUSH_PAGES 32
 
 /* Text cells the framebuffer console can hold: 4 bytes each in .bss. */
 #define CONFIG_CONSOLE_COLUMNS 256

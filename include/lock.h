@@ -1,38 +1,106 @@
-/* Ticket spinlocks that keep interrupts off while held, with clang's thread-safety annotations.
+/* Spinlocks and reader-writer locks that keep interrupts off while held, with clang's thread-safety
+ * annotations. Whoever waits goes on answering other CPUs through port_relax.
  *
- * Order, outer to inner, in the direction of the calls; a CPU that holds one takes only later ones:
- *   1 heap       mm/heap.c      the block lists
- *   2 space      mm/paging.c    one address space's tables
- *   3 pmm        mm/pmm.c       the frame bitmaps
- *   4 log        kernel/print.c the consoles
- */
+ * A debug build (-DQL_DEBUG) records what each CPU holds, and panics with the names and the place
+ * of the first acquire when the order below is broken, a lock is taken twice or one is released
+ * that the CPU does not hold. */
 #ifndef QL_LOCK_H
 #define QL_LOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "mm/port.h"
 
 #if defined(__clang__)
 #define TS_ATTR(x) __attribute__((x))
 #else
 #define TS_ATTR(x)
 #endif
-#define CAPABILITY(name) TS_ATTR(capability(name))
-#define GUARDED_BY(lock) TS_ATTR(guarded_by(lock))
-#define REQUIRES(lock)   TS_ATTR(requires_capability(lock))
-#define ACQUIRE(lock)    TS_ATTR(acquire_capability(lock))
-#define RELEASE(lock)    TS_ATTR(release_capability(lock))
+#define CAPABILITY(name)      TS_ATTR(capability(name))
+#define GUARDED_BY(lock)      TS_ATTR(guarded_by(lock))
+#define PT_GUARDED_BY(lock)   TS_ATTR(pt_guarded_by(lock))
+#define REQUIRES(lock)        TS_ATTR(requires_capability(lock))
+#define REQUIRES_SHARED(lock) TS_ATTR(requires_shared_capability(lock))
+#define ACQUIRE(lock)         TS_ATTR(acquire_capability(lock))
+#define ACQUIRE_SHARED(lock)  TS_ATTR(acquire_shared_capability(lock))
+#define RELEASE(lock)         TS_ATTR(release_capability(lock))
+#define RELEASE_SHARED(lock)  TS_ATTR(release_shared_capability(lock))
+#define TRY_ACQUIRE(...)      TS_ATTR(try_acquire_capability(__VA_ARGS__))
+#define NO_LOCK_ANALYSIS      TS_ATTR(no_thread_safety_analysis)
 
-struct CAPABILITY("spinlock") spinlock {
-    uint32_t next;    /* the ticket the next comer draws */
-    uint32_t serving; /* the ticket that holds the lock */
+/* The order, outer to inner, in the direction of the calls: a CPU that holds one takes only those
+ * with higher numbers, so never two of one class. There is room between them. */
+enum lock_order {
+    LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
+    LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
+    LOCK_SPACE = 30,  /* mm/paging.c: one address space's tables */
+    LOCK_PMM = 40,    /* mm/pmm.c: the frame bitmaps */
+    LOCK_LOG = 90,    /* kernel/print.c: the consoles; last, as everything may log */
 };
 
-#define SPINLOCK_INIT \
-    {                 \
-        0, 0          \
+/* What a lock is called, and its place in the order. */
+struct lock_id {
+    const char *name;
+    enum lock_order order;
+};
+
+/* First come, first served. */
+struct ticket {
+    uint32_t next;    /* the ticket the next comer draws */
+    uint32_t serving; /* the ticket whose turn it is */
+};
+
+struct CAPABILITY("spinlock") spinlock {
+    struct ticket ticket;
+    struct lock_id id;
+};
+
+/* Readers together, or one writer. All come in through one gate in the order of arrival, so neither
+ * side starves: a waiting writer holds the gate, and readers behind it wait. Hence no CPU may take
+ * it for reading twice. */
+struct CAPABILITY("rwlock") rwlock {
+    struct ticket gate;
+    uint32_t readers; /* that are inside */
+    struct lock_id id;
+};
+
+/* The initialisers, for statics and in compound literals: SPINLOCK_INIT(LOCK_HEAP, "heap"). */
+#define SPINLOCK_INIT(order_, name_)                 \
+    {                                                \
+        .ticket = {0, 0}, .id = {(name_), (order_) } \
+    }
+#define RWLOCK_INIT(order_, name_)                               \
+    {                                                            \
+        .gate = {0, 0}, .readers = 0, .id = {(name_), (order_) } \
     }
 
-/* What spin_lock found the interrupt flag to be, and spin_unlock puts back. */
+/* The checks of a debug build, in mm/lock.c: before waiting, when it is held, before releasing. */
+#ifdef QL_DEBUG
+void lock_check_acquire(const void *lock, const struct lock_id *id);
+void lock_note_acquired(const void *lock, const struct lock_id *id);
+void lock_check_release(const void *lock, const struct lock_id *id);
+/* True if this CPU holds the lock, as a reader or as the writer. */
+bool lock_is_held(const void *lock);
+#else
+static inline void lock_check_acquire(const void *lock, const struct lock_id *id)
+{
+    (void)lock, (void)id;
+}
+static inline void lock_note_acquired(const void *lock, const struct lock_id *id)
+{
+    (void)lock, (void)id;
+}
+static inline void lock_check_release(const void *lock, const struct lock_id *id)
+{
+    (void)lock, (void)id;
+}
+#endif
+
+/* Always inlined: the place that the checks name is then the line that takes the lock. */
+#define LOCK_INLINE static inline __attribute__((always_inline))
+
+/* What taking a lock found the interrupt flag to be, and releasing it puts back. */
 typedef struct irq_state {
     uint64_t flags;
 } irq_state_t;
@@ -56,22 +124,92 @@ static inline void irq_restore(irq_state_t state)
 #endif
 }
 
-/* Take the lock, interrupts off. Acquire order: what the last holder wrote is seen. */
-static inline irq_state_t spin_lock(struct spinlock *lock) ACQUIRE(lock)
-    __attribute__((no_thread_safety_analysis))
+/* Acquire order: what the last holder wrote is seen. */
+static inline void ticket_take(struct ticket *t)
+{
+    uint32_t mine = __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&t->serving, __ATOMIC_ACQUIRE) != mine)
+        port_relax();
+}
+
+/* Release order. Only the holder writes serving, so it needs no atomic increment. */
+static inline void ticket_give(struct ticket *t)
+{
+    uint32_t mine = __atomic_load_n(&t->serving, __ATOMIC_RELAXED);
+    __atomic_store_n(&t->serving, mine + 1, __ATOMIC_RELEASE);
+}
+
+/* Take the lock, interrupts off. */
+LOCK_INLINE irq_state_t spin_lock(struct spinlock *lock) ACQUIRE(lock) NO_LOCK_ANALYSIS
 {
     irq_state_t state = irq_save();
-    uint32_t ticket = __atomic_fetch_add(&lock->next, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&lock->serving, __ATOMIC_ACQUIRE) != ticket)
-        __builtin_ia32_pause();
+    lock_check_acquire(lock, &lock->id);
+    ticket_take(&lock->ticket);
+    lock_note_acquired(lock, &lock->id);
     return state;
 }
 
-/* Give the lock back and restore the interrupt flag. Release order. */
-static inline void spin_unlock(struct spinlock *lock, irq_state_t state) RELEASE(lock)
-    __attribute__((no_thread_safety_analysis))
+/* Give the lock back and restore the interrupt flag. */
+LOCK_INLINE void spin_unlock(struct spinlock *lock, irq_state_t state)
+    RELEASE(lock) NO_LOCK_ANALYSIS
 {
-    __atomic_store_n(&lock->serving, lock->serving + 1, __ATOMIC_RELEASE);
+    lock_check_release(lock, &lock->id);
+    ticket_give(&lock->ticket);
+    irq_restore(state);
+}
+
+/* Take the lock only if that is possible at once. Interrupts are off if it is true. */
+LOCK_INLINE bool spin_try_lock(struct spinlock *lock, irq_state_t *state)
+    TRY_ACQUIRE(true, lock) NO_LOCK_ANALYSIS
+{
+    irq_state_t before = irq_save();
+    uint32_t free = __atomic_load_n(&lock->ticket.serving, __ATOMIC_ACQUIRE);
+    if (!__atomic_compare_exchange_n(&lock->ticket.next, &(uint32_t){free}, free + 1, false,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        irq_restore(before);
+        return false;
+    }
+    lock_note_acquired(lock, &lock->id);
+    *state = before;
+    return true;
+}
+
+/* Share the lock with other readers, interrupts off. */
+LOCK_INLINE irq_state_t read_lock(struct rwlock *lock) ACQUIRE_SHARED(lock) NO_LOCK_ANALYSIS
+{
+    irq_state_t state = irq_save();
+    lock_check_acquire(lock, &lock->id);
+    ticket_take(&lock->gate);
+    __atomic_fetch_add(&lock->readers, 1, __ATOMIC_RELAXED); /* the gate orders it */
+    ticket_give(&lock->gate);
+    lock_note_acquired(lock, &lock->id);
+    return state;
+}
+
+LOCK_INLINE void read_unlock(struct rwlock *lock, irq_state_t state)
+    RELEASE_SHARED(lock) NO_LOCK_ANALYSIS
+{
+    lock_check_release(lock, &lock->id);
+    __atomic_fetch_sub(&lock->readers, 1, __ATOMIC_RELEASE);
+    irq_restore(state);
+}
+
+/* Take the lock alone, interrupts off: closes the gate and waits until the last reader is out. */
+LOCK_INLINE irq_state_t write_lock(struct rwlock *lock) ACQUIRE(lock) NO_LOCK_ANALYSIS
+{
+    irq_state_t state = irq_save();
+    lock_check_acquire(lock, &lock->id);
+    ticket_take(&lock->gate);
+    while (__atomic_load_n(&lock->readers, __ATOMIC_ACQUIRE) != 0)
+        port_relax();
+    lock_note_acquired(lock, &lock->id);
+    return state;
+}
+
+LOCK_INLINE void write_unlock(struct rwlock *lock, irq_state_t state) RELEASE(lock) NO_LOCK_ANALYSIS
+{
+    lock_check_release(lock, &lock->id);
+    ticket_give(&lock->gate);
     irq_restore(state);
 }
 

@@ -17,21 +17,42 @@ static bool parse_small_integer(const uint8_t **at, const uint8_t *end, uint8_t 
     size_t bytes = opcode == 0x0a ? 1 : opcode == 0x0b ? 2 : opcode == 0x0c ? 4 : 0;
     if (bytes == 0 || (size_t)(end - *at) < bytes)
         return false;
+    for (size_t i = 1; i < bytes; i++)
+        if ((*at)[i] != 0) /* little endian: more than a byte holds */
+            return false;
     *out = **at;
     *at += bytes;
     return true;
+}
+
+/* PkgLength: the bytes of the package from *at on, this encoding included; 0 if there is none.
+ * source: ACPI 6.5 chapter 20.2.4 "Package Length Encoding" */
+static size_t parse_length(const uint8_t **at, const uint8_t *end)
+{
+    if (*at >= end)
+        return 0;
+    unsigned lead = **at;
+    size_t following = lead >> 6; /* the top two bits tell how many bytes follow */
+    if ((size_t)(end - *at) < 1 + following)
+        return 0;
+    size_t length = following ? lead & 0x0f : lead;
+    for (size_t i = 0; i < following; i++)
+        length |= (size_t)(*at)[1 + i] << (4 + 8 * i);
+    *at += 1 + following;
+    return length;
 }
 
 /* What follows the name: PackageOp, PkgLength, NumElements, elements. */
 static bool parse_sleep_package(const uint8_t *at, const uint8_t *end, uint8_t *type_a,
                                 uint8_t *type_b)
 {
-    if (end - at < 3 || at[0] != 0x12)
+    if (at >= end || *at++ != 0x12)
         return false;
-    size_t length_bytes = 1 + (at[1] >> 6); /* the lead byte tells how many follow it */
-    if ((size_t)(end - at) < 1 + length_bytes + 1)
+    const uint8_t *start = at;
+    size_t length = parse_length(&at, end);
+    if (length > (size_t)(end - start) || start + length <= at)
         return false;
-    at += 1 + length_bytes;
+    end = start + length;
     uint8_t elements = *at++;
     uint8_t a, b;
     if (elements < 2 || !parse_small_integer(&at, end, &a) || !parse_small_integer(&at, end, &b))

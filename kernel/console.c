@@ -1,7 +1,7 @@
 /* Owns: what the text console shows. Bytes become cells, and the cells that changed become pixels
- * at the end of each write, so that text which scrolls by within one write is never drawn. Relies
- * on: screen.c only, takes no lock: it works in a panic, whatever state it was caught in. Stage:
- * any; before console_init text is kept in the backlog. All memory is static. */
+ * at the end of each write, so that text which scrolls by within one write is never drawn.
+ * Relies on: screen.c only, takes no lock: it works in a panic, whatever state it was caught in.
+ * Stage: any; before console_init text is kept in the backlog. All memory is static. */
 #include "console.h"
 #include "config.h"
 #include "screen.h"

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "cpu.h"
 #include "layout.h"
+#include "memory.h"
 #include "mm/early.h"
 #include "mm/hhdm.h"
 #include "mm/mapper.h"
@@ -21,6 +22,8 @@
 #define HIGHER_HALF    0xffff800000000000ull
 #define COMPLAINTS_MAX 8  /* about one response; a map can have hundreds of bad entries */
 #define FRAMEBUFFERS   16 /* looked at */
+
+#define FRAMEBUFFER_BYTES_MAX HUGE_1G /* of pixels: 16384 x 16384; more is no screen */
 
 static struct boot_context context;
 static unsigned complaints;
@@ -58,12 +61,12 @@ static bool map_covers(uint64_t base, uint64_t bytes)
     for (size_t i = 0; i < context.nmemory && base < end; i++) { /* ascending */
         const struct mem_region *r = &context.memory[i];
         if (holds_responses(r->type) && base >= r->base.v && base - r->base.v < r->bytes)
-            base = r->base.v + r->bytes;
+            base = pa_end(r->base, r->bytes).v;
     }
     return base >= end;
 }
 
-/* The number as a pointer to bytes bytes of loader's memory, NULL if it cannot be one. */
+/* bytes bytes of the loader's memory, NULL (with a sentence) if they cannot be there. */
 static const void *readable(enum request request, const char *field, uint64_t address,
                             uint64_t bytes)
 {
@@ -78,7 +81,7 @@ static const void *readable(enum request request, const char *field, uint64_t ad
     else if (context.nmemory > 0 && !map_covers(address - hhdm_base, bytes))
         why = "is not in memory that the loader maps";
     if (!why)
-        return (const void *)(uintptr_t)address; /* checked as far as it can be */
+        return memory_of_loader(address);
     complain(request, field, address, why);
     return NULL;
 }
@@ -186,8 +189,7 @@ static void read_memory_map(void)
         enum mem_type type = entry->type < MEM_TYPES ? (enum mem_type)entry->type : MEM_RESERVED;
         copy[n++] = (struct mem_region){PA(entry->base), entry->length, type};
         previous_base = entry->base;
-        if (entry->base + entry->length > previous_end)
-            previous_end = entry->base + entry->length;
+        previous_end = pa_max(PA(previous_end), pa_end(PA(entry->base), entry->length)).v;
     }
     /* Only now: from here on readable() holds pointers against the map, which must be whole. */
     for (size_t i = 0; i < n; i++)
@@ -266,52 +268,62 @@ static const char *bad_mask(uint8_t size, uint8_t shift, uint32_t *taken)
     return NULL;
 }
 
-/* Check one framebuffer and copy it. False, after a sentence, if it cannot be used. */
-static bool read_framebuffer(const struct limine_framebuffer *f)
+/* True if the two overlap; neither wraps. */
+static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+    return a < b + b_bytes && b < a + a_bytes;
+}
+
+/* False, after a sentence, if it cannot be drawn on. */
+static bool framebuffer_is_usable(const struct limine_framebuffer *f)
 {
     const enum request request = REQUEST_FRAMEBUFFER;
-    uint64_t hhdm_base = context.hhdm_base.v;
+    uint64_t base = f->address - context.hhdm_base.v; /* wraps below the direct map: too large */
     uint32_t taken = 0;
     const char *red = bad_mask(f->red_mask_size, f->red_mask_shift, &taken);
     const char *green = bad_mask(f->green_mask_size, f->green_mask_shift, &taken);
     const char *blue = bad_mask(f->blue_mask_size, f->blue_mask_shift, &taken);
+    const char *mask = red ? red : green ? green : blue;
+    unsigned complaints_before = complaints;
 
     if (f->memory_model != LIMINE_MEMORY_MODEL_RGB)
         complain(request, "memory model", f->memory_model, "is not RGB");
     else if (f->bpp != 32)
         complain(request, "bpp", f->bpp, "is not 32");
-    else if (red || green || blue)
+    else if (mask)
         complain(request, "shifts",
-                 f->red_mask_shift << 16 | f->green_mask_shift << 8 | f->blue_mask_shift,
-                 red     ? red
-                 : green ? green
-                         : blue);
+                 f->red_mask_shift << 16 | f->green_mask_shift << 8 | f->blue_mask_shift, mask);
     else if (f->width == 0 || f->width > UINT16_MAX)
         complain(request, "width", f->width, "cannot be");
     else if (f->height == 0 || f->height > UINT16_MAX)
         complain(request, "height", f->height, "cannot be");
-    else if (f->pitch < f->width * 4 || f->pitch > UINT32_MAX)
-        complain(request, "pitch", f->pitch, "does not fit the width");
-    else if (f->address < hhdm_base ||
-             !range_fits(f->address - hhdm_base, f->pitch * f->height, PADDR_LIMIT))
+    else if (f->pitch < f->width * 4 || f->pitch > FRAMEBUFFER_BYTES_MAX / f->height)
+        complain(request, "pitch", f->pitch, "does not fit the width and height");
+    else if (!range_fits(base, f->pitch * f->height, MAPPER_DEVICE_BASE - context.hhdm_base.v))
         complain(request, "address", f->address, "is not in the direct map");
-    else {
-        context.framebuffer = (struct boot_framebuffer){
-            .pixels = (void *)(uintptr_t)f->address, /* the loader maps every framebuffer there */
-            .base = PA(f->address - hhdm_base),
-            .width = f->width,
-            .height = f->height,
-            .pitch = f->pitch,
-            .red_size = f->red_mask_size,
-            .red_shift = f->red_mask_shift,
-            .green_size = f->green_mask_size,
-            .green_shift = f->green_mask_shift,
-            .blue_size = f->blue_mask_size,
-            .blue_shift = f->blue_mask_shift,
-        };
-        return true;
-    }
-    return false;
+    else if (!range_fits(base, f->pitch * f->height, 1ull << cpu_info()->phys_bits))
+        complain(request, "address", f->address, "is beyond what the CPU can address");
+    else if (overlap(base, f->pitch * f->height, context.image_pa.v, layout_image_bytes()))
+        complain(request, "address", f->address, "is the kernel's own memory");
+    return complaints == complaints_before;
+}
+
+static void copy_framebuffer(const struct limine_framebuffer *f)
+{
+    context.framebuffer = (struct boot_framebuffer){
+        .pixels = (void *)(uintptr_t)f->address, /* the loader maps every framebuffer there */
+        .base = PA(f->address - context.hhdm_base.v),
+        .width = f->width,
+        .height = f->height,
+        .pitch = f->pitch,
+        .red_size = f->red_mask_size,
+        .red_shift = f->red_mask_shift,
+        .green_size = f->green_mask_size,
+        .green_shift = f->green_mask_shift,
+        .blue_size = f->blue_mask_size,
+        .blue_shift = f->blue_mask_shift,
+    };
+    context.have_framebuffer = true;
 }
 
 /* The first one that can be used. */
@@ -327,7 +339,8 @@ static void read_framebuffers(void)
         const struct limine_framebuffer *f =
             readable(REQUEST_FRAMEBUFFER, "framebuffer", list[i],
                      offsetof(struct limine_framebuffer, mode_count));
-        context.have_framebuffer = f && read_framebuffer(f);
+        if (f && framebuffer_is_usable(f))
+            copy_framebuffer(f);
     }
 }
 
@@ -423,6 +436,100 @@ static void read_entropy(void)
     context.nentropy = count;
 }
 
+/* --- The other CPUs -------------------------------------------------------------------------- */
+
+/* A parked CPU reads its structure until it is released, when the loader's tables are long out of
+ * our use: it must be in memory that our direct map has, writable. */
+static bool can_be_written_later(uint64_t address, uint64_t bytes)
+{
+    uint64_t base = address - context.hhdm_base.v;
+    for (size_t i = 0; i < context.nmemory; i++) {
+        const struct mem_region *r = &context.memory[i];
+        if ((r->type == MEM_BOOTLOADER_RECLAIMABLE || r->type == MEM_USABLE) && base >= r->base.v &&
+            range_fits(base - r->base.v, bytes, r->bytes))
+            return true;
+    }
+    return false;
+}
+
+static bool lapic_id_is_known(uint32_t id)
+{
+    for (size_t i = 0; i < context.ncpus; i++)
+        if (context.cpus[i].lapic_id == id)
+            return true;
+    return false;
+}
+
+/* Why the CPU cannot be used, NULL if it can. */
+static const char *bad_cpu(const struct limine_mp_info *info, uint64_t address, bool x2apic)
+{
+    if (lapic_id_is_known(info->lapic_id))
+        return "is in the list twice: the second one is left out";
+    if (!x2apic && info->lapic_id >= 255)
+        return "cannot be reached in xAPIC mode";
+    if (info->lapic_id == UINT32_MAX)
+        return "means all CPUs";
+    if (info->goto_address != 0)
+        return "was released by the loader already";
+    return can_be_written_later(address, sizeof *info) ? NULL
+                                                       : "is not described in reclaimable memory";
+}
+
+/* Entries that are left out may stand for CPUs that wait in the loader's memory all the same. */
+static void read_cpu(const struct limine_mp_response *r, uint64_t address, bool *have_boot_cpu)
+{
+    const struct limine_mp_info *info = readable(REQUEST_MP, "CPU", address, sizeof *info);
+    if (info && info->lapic_id == r->bsp_lapic_id && !*have_boot_cpu) {
+        *have_boot_cpu = true;
+        context.bsp_acpi_uid = info->processor_id;
+        return;
+    }
+    const char *why = info ? bad_cpu(info, address, r->flags & LIMINE_MP_X2APIC) : NULL;
+    if (!info || info->lapic_id == r->bsp_lapic_id || why) {
+        if (info)
+            complain(REQUEST_MP, "lapic_id", info->lapic_id,
+                     why ? why : "is the boot CPU's, again");
+        context.cpus_lost = true;
+        return;
+    }
+    context.cpus[context.ncpus++] = (struct boot_cpu){
+        info->processor_id, info->lapic_id,
+        (struct limine_mp_info *)(uintptr_t)address /* readable, and writable as was checked */};
+}
+
+static void read_cpus(void)
+{
+    const struct limine_mp_response *r = response(REQUEST_MP, sizeof *r);
+    if (!r) {
+        context.cpus_lost = request_response(REQUEST_MP) != 0; /* it is there, but where? */
+        return;
+    }
+    uint64_t count = r->cpu_count;
+    if (count == 0) {
+        complain(REQUEST_MP, "cpu_count", count, "cannot be");
+        return;
+    }
+    if (count > CONFIG_CPUS_MAX) {
+        complain(REQUEST_MP, "cpu_count", count,
+                 "is more than CONFIG_CPUS_MAX: the rest stays off");
+        context.cpus_lost = true;
+        count = CONFIG_CPUS_MAX;
+    }
+    const uint64_t *list = readable(REQUEST_MP, "cpus", r->cpus, count * sizeof *list);
+    if (!list) {
+        context.cpus_lost = true;
+        return;
+    }
+    bool have_boot_cpu = false;
+    context.have_cpus = true;
+    context.bsp_lapic_id = r->bsp_lapic_id;
+    context.cpus = early_alloc(count * sizeof *context.cpus, _Alignof(struct boot_cpu));
+    for (uint64_t i = 0; i < count && context.ncpus < CONFIG_CPUS_MAX - 1; i++)
+        read_cpu(r, list[i], &have_boot_cpu);
+    if (!have_boot_cpu)
+        complain(REQUEST_MP, "bsp_lapic_id", r->bsp_lapic_id, "is not in the list");
+}
+
 void boot_context_read(void)
 {
     context.base_revision = request_base_revision();
@@ -439,4 +546,5 @@ void boot_context_read(void)
     read_efi_memmap();
     read_time();
     read_entropy();
+    read_cpus();
 }

@@ -13,6 +13,7 @@ struct cpuid {
 };
 
 static struct cpu_info info;
+static uint64_t tsc_hz; /* 0: not settled yet */
 
 /* The compiler puts this word between a frame's arrays and its return address, and calls
  * __stack_chk_fail if it has changed when the function returns. */
@@ -89,6 +90,7 @@ static void read_features(void)
     info.model = (one.eax >> 4 & 15) | (family == 6 || family == 15 ? one.eax >> 12 & 0xf0 : 0);
     info.stepping = one.eax & 15;
 
+    info.mce = bit(one.edx, 7);
     info.pge = bit(one.edx, 13);
     info.pat = bit(one.edx, 16);
     info.apic = bit(one.edx, 9);
@@ -104,10 +106,20 @@ static void read_features(void)
     info.page_1g = bit(extended.edx, 26);
     info.invariant_tsc = bit(cpuid_if_present(0x80000007u, 0).edx, 8);
     info.phys_bits = sizes.eax ? (uint8_t)sizes.eax : 36;
+    if (info.phys_bits > 52) /* what the architecture allows; it is shifted by */
+        info.phys_bits = 52;
     info.virt_bits = sizes.eax ? (uint8_t)(sizes.eax >> 8) : 48;
 }
 
-/* 64 bits, unpredictable as far as the machine can be. */
+/* The finaliser of MurmurHash3: every bit reaches every other. */
+static uint64_t mix(uint64_t seed)
+{
+    seed = (seed ^ seed >> 33) * 0xff51afd7ed558ccdull;
+    seed = (seed ^ seed >> 33) * 0xc4ceb9fe1a85ec53ull;
+    return seed ^ seed >> 33;
+}
+
+/* 64 bits, unpredictable as far as the CPU can be. */
 static uint64_t gather_randomness(void)
 {
     uint64_t seed = cpu_tsc();
@@ -120,19 +132,24 @@ static uint64_t gather_randomness(void)
             break;
         }
     }
-    /* The finaliser of MurmurHash3: every bit of the counter reaches every bit of the canary. */
-    seed = (seed ^ seed >> 33) * 0xff51afd7ed558ccdull;
-    seed = (seed ^ seed >> 33) * 0xc4ceb9fe1a85ec53ull;
-    return seed ^ seed >> 33;
+    return seed;
 }
 
-/* This frame sees the canary change, so it must not be protected itself. */
+/* The frames that see the canary change must not be protected themselves. The lowest byte stays 0:
+ * a string that runs over its end cannot copy it. */
 __attribute__((no_stack_protector)) void cpu_init(void)
 {
     read_names();
     read_features();
-    /* The lowest byte stays 0: a string that runs over its end cannot copy it. */
-    __stack_chk_guard = gather_randomness() & ~0xffull;
+    __stack_chk_guard = mix(gather_randomness()) & ~0xffull;
+}
+
+__attribute__((no_stack_protector)) void cpu_add_randomness(const uint64_t *values, size_t n)
+{
+    uint64_t seed = __stack_chk_guard ^ cpu_tsc();
+    for (size_t i = 0; i < n; i++)
+        seed = mix(seed ^ values[i]);
+    __stack_chk_guard = seed & ~0xffull;
 }
 
 const struct cpu_info *cpu_info(void)
@@ -171,7 +188,7 @@ void cpu_protect(void)
     if (info.nx)
         cpu_write_msr(MSR_EFER, c.efer | EFER_NXE);
     c.cr4 |= (info.pge ? CR4_PGE : 0) | (info.smep ? CR4_SMEP : 0) | (info.smap ? CR4_SMAP : 0) |
-             (info.umip ? CR4_UMIP : 0);
+             (info.umip ? CR4_UMIP : 0) | (info.mce ? CR4_MCE : 0);
     __asm__ volatile("movq %0, %%cr4" ::"r"(c.cr4) : "memory");
     __asm__ volatile("movq %0, %%cr0" ::"r"(c.cr0 | CR0_WP) : "memory");
 }
@@ -203,7 +220,7 @@ uint64_t cpu_tsc(void)
 
 /* What the CPU, or the hypervisor, says of its counter. source: Intel SDM Vol. 2A "CPUID" leaves
  * 15h and 16h; the hypervisors' common leaf 40000010h (kHz). */
-static uint64_t tsc_hz_of_cpuid(void)
+uint64_t cpu_tsc_hz_of_cpuid(void)
 {
     struct cpuid ratio = cpuid_if_present(0x15, 0);
     if (ratio.eax && ratio.ebx && ratio.ecx)
@@ -216,8 +233,16 @@ static uint64_t tsc_hz_of_cpuid(void)
 
 uint64_t cpu_tsc_hz(void)
 {
+    if (tsc_hz)
+        return tsc_hz;
     uint64_t measured = boot_context()->tsc_hz;
-    return measured ? measured : tsc_hz_of_cpuid();
+    uint64_t hz = measured ? measured : cpu_tsc_hz_of_cpuid();
+    return hz >= 1000000 ? hz : 0; /* less cannot be, and is divided by in microseconds */
+}
+
+void cpu_set_tsc_hz(uint64_t hz)
+{
+    tsc_hz = hz;
 }
 
 uint64_t cpu_tsc_ticks(uint64_t usec)

@@ -12,7 +12,7 @@ struct cpu_info {
     char name[49];   /* the brand string, blanks trimmed; the vendor where there is none */
     uint32_t family, model, stepping;
     uint8_t phys_bits, virt_bits;
-    bool nx, smep, smap, umip, pge, page_1g, la57; /* what it can do */
+    bool nx, smep, smap, umip, pge, mce, page_1g, la57; /* what it can do */
     bool pat, apic, x2apic, rdrand, erms, invariant_tsc;
     bool hypervisor; /* it says that it is a virtual one */
 };
@@ -28,8 +28,12 @@ const struct cpu_info *cpu_info(void);
 #define CPU_PAT      0x010500070406ull
 #define CPU_PAT_MASK 0xffffffffffffull
 
+/* Mix what the loader knows of randomness into the canary: there are CPUs that have none. Only for
+ * a caller that never returns, as its own frame may hold the old canary. */
+void cpu_add_randomness(const uint64_t *values, size_t n);
+
 /* Turn on what the CPU has of CR0.WP, EFER.NXE, CR4.SMEP, SMAP, UMIP and PGE; see to the memory
- * types. */
+ * types; let a machine check be an exception, which ends in words, rather than a reset. */
 void cpu_protect(void);
 
 /* The names of the protections that are on at this moment, "WP NX SMEP ...". */
@@ -45,6 +49,7 @@ struct cpu_control cpu_control(void);
 #define CR0_EM         (1ull << 2)
 #define CR0_TS         (1ull << 3)
 #define CR0_WP         (1ull << 16)
+#define CR4_MCE        (1ull << 6)
 #define CR4_PGE        (1ull << 7)
 #define CR4_OSFXSR     (1ull << 9)
 #define CR4_OSXMMEXCPT (1ull << 10)
@@ -57,10 +62,14 @@ struct cpu_control cpu_control(void);
 #define MSR_APIC_BASE 0x1bu
 #define MSR_PAT       0x277u
 #define MSR_EFER      0xc0000080u
+#define MSR_GS_BASE   0xc0000101u
 
-/* The time-stamp counter; its frequency in Hz: the loader's, else CPUID's, 0 if nobody knows. */
+/* The time-stamp counter; its frequency in Hz: what clock.c has found out, before that the
+ * loader's, else CPUID's; 0 if nobody knows. */
 uint64_t cpu_tsc(void);
 uint64_t cpu_tsc_hz(void);
+uint64_t cpu_tsc_hz_of_cpuid(void); /* alone; 0 where it does not say */
+void cpu_set_tsc_hz(uint64_t hz);
 
 /* Busy-wait, also where the frequency is unknown (3 GHz is assumed then: only for time limits). */
 void cpu_wait_usec(uint64_t usec);

@@ -12,16 +12,13 @@
 #define OVERFLOW_ABOVE 512
 #define OVERFLOW_BELOW 0x10000
 
-static const struct map_range *range_of(uint64_t address)
-{
-    return mapper_find(VA(address));
-}
+/* The lower half of the address space: nothing of the kernel's is there. */
+#define USER_END 0x0000800000000000ull
 
-/* The guard page that address lies in, NULL if none. Page 0 is told apart by its address. */
-static const struct map_range *guard_of(uint64_t address)
+/* The guard page that address lies in, if it does. Page 0 is told apart by its address. */
+static bool find_guard(uint64_t address, struct map_range *out)
 {
-    const struct map_range *range = range_of(address);
-    return range && range->prot == 0 && address >= PAGE_BYTES ? range : NULL;
+    return mapper_find_in_panic(VA(address), out) && out->prot == 0 && address >= PAGE_BYTES;
 }
 
 static bool stack_overflowed(const struct map_range *guard, uint64_t rsp)
@@ -41,40 +38,42 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
                                size_t bytes)
 {
     uint64_t error = frame->error;
-    const struct map_range *guard = guard_of(cr2);
-    const struct map_range *range = range_of(cr2);
+    struct map_range guard, range;
 
     if (cr2 < PAGE_BYTES) {
         ksnprintf(out, bytes, "null pointer access: %s address 0x%lx", access_of(error), cr2);
         return;
     }
-    if (guard && stack_overflowed(guard, frame->rsp)) {
-        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard->name, cr2);
+    if (find_guard(cr2, &guard) && stack_overflowed(&guard, frame->rsp)) {
+        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard.name, cr2);
         return;
     }
 
     char what[64];
+    bool in_range = mapper_find_in_panic(VA(cr2), &range);
     if (error & FAULT_RESERVED)
         ksnprintf(what, sizeof what, "%s a page whose table entry is damaged", access_of(error));
     else if (!(error & FAULT_PRESENT))
         ksnprintf(what, sizeof what, "%s a page that is not mapped", access_of(error));
+    else if (cr2 < USER_END) /* SMEP and SMAP */
+        ksnprintf(what, sizeof what, "%s a page that belongs to user mode", access_of(error));
     else if (error & FAULT_FETCH)
         ksnprintf(what, sizeof what, "instruction fetch from a page that is not executable");
     else if (error & FAULT_WRITE)
         ksnprintf(what, sizeof what, "write to a read-only page");
     else
-        ksnprintf(what, sizeof what, "read of a page that belongs to user mode");
-    ksnprintf(out, bytes, "page fault: %s at 0x%016lx%s%s", what, cr2, range ? ", in " : "",
-              range ? range->name : "");
+        ksnprintf(what, sizeof what, "read of a page that is mapped, but not for this");
+    ksnprintf(out, bytes, "page fault: %s at 0x%016lx%s%s", what, cr2, in_range ? ", in " : "",
+              in_range ? range.name : "");
 }
 
 /* A double fault is nearly always a stack that has no room left for the first fault's frame. */
 static void explain_double_fault(const struct trap_frame *frame, uint64_t cr2, char *out,
                                  size_t bytes)
 {
-    const struct map_range *guard = guard_of(cr2);
-    if (guard && stack_overflowed(guard, frame->rsp))
-        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard->name, cr2);
+    struct map_range guard;
+    if (find_guard(cr2, &guard) && stack_overflowed(&guard, frame->rsp))
+        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard.name, cr2);
     else
         ksnprintf(out, bytes,
                   "double fault: the handling of an exception met another one; stack pointer "
@@ -110,22 +109,24 @@ static const char *undefined_behaviour(unsigned kind)
 
 static void explain_invalid_opcode(const struct trap_frame *frame, char *out, size_t bytes)
 {
-    const uint8_t *code = NULL;
-    if (layout_in_text(frame->rip) && layout_in_text(frame->rip + 4))
-        code = (const uint8_t *)(uintptr_t)frame->rip; /* mapped: it was just executed */
+    const uint8_t *text = (const uint8_t *)(uintptr_t)frame->rip; /* mapped, if it is our text */
+    uint8_t code[5] = {0};
+    size_t n = 0;
+    for (; n < sizeof code && layout_in_text(frame->rip + n); n++)
+        code[n] = text[n];
 
-    if (code && code[0] == 0x67 && code[1] == 0x0f && code[2] == 0xb9)
+    if (n == 0)
+        ksnprintf(out, bytes, "invalid opcode, outside the kernel's text at 0x%016lx", frame->rip);
+    else if (code[0] == 0x67 && code[1] == 0x0f && code[2] == 0xb9)
         ksnprintf(out, bytes, "undefined behaviour: %s",
                   undefined_behaviour(code[3] & 0x40 ? code[4] : 0));
-    else if (code && code[0] == 0x0f && code[1] == 0x0b)
+    else if (code[0] == 0x0f && code[1] == 0x0b)
         ksnprintf(out, bytes,
                   "invalid opcode: ud2, where the compiler or we expect to never arrive");
-    else if (code)
-        ksnprintf(out, bytes,
-                  "invalid opcode: the CPU does not know the instruction %02x %02x %02x %02x",
-                  code[0], code[1], code[2], code[3]);
     else
-        ksnprintf(out, bytes, "invalid opcode, outside the kernel's text at 0x%016lx", frame->rip);
+        ksnprintf(out, bytes,
+                  "invalid opcode: the CPU does not know the instruction %02x %02x %02x %02x %02x",
+                  code[0], code[1], code[2], code[3], code[4]);
 }
 
 static void explain_protection(const struct trap_frame *frame, char *out, size_t bytes)
@@ -155,6 +156,9 @@ void explain_trap(const struct trap_frame *frame, uint64_t cr2, char *out, size_
         explain_protection(frame, out, bytes);
         break;
     default:
-        ksnprintf(out, bytes, "%s, error code 0x%lx", trap_name(frame->vector), frame->error);
+        if (frame->error == 0) /* most exceptions have none */
+            ksnprintf(out, bytes, "%s", trap_name(frame->vector));
+        else
+            ksnprintf(out, bytes, "%s, error code 0x%lx", trap_name(frame->vector), frame->error);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "boot/context.h"
 #include "boot/limine.h"
+#include "efi.h"
 #include "main.h"
 #include "mapview.h"
 #include "memory.h"
@@ -15,21 +16,14 @@
  * source: UEFI "GetMemoryMap" */
 static uint64_t efi_ram_bytes(void)
 {
-    enum { LOADER_CODE = 1, CONVENTIONAL = 7, ACPI_RECLAIM = 9, ACPI_NVS = 10 };
-    struct descriptor {
-        uint32_t type;
-        uint64_t physical, virtual, npages;
-    };
-    const struct boot_efi_memmap *map = &boot_context()->efi_memmap;
+    const struct efi_descriptor *d;
     uint64_t npages = 0;
 
-    for (size_t at = 0; map->descriptors && at + sizeof(struct descriptor) <= map->bytes;
-         at += map->descriptor_bytes) {
-        const struct descriptor *d =
-            (const void *)((const uint8_t *)map->descriptors + at); /* a copy of ours */
-        if ((d->type >= LOADER_CODE && d->type <= CONVENTIONAL) || d->type == ACPI_RECLAIM ||
-            d->type == ACPI_NVS)
-            npages += d->npages;
+    for (size_t i = 0; (d = efi_descriptor(i)) != NULL; i++) {
+        bool ram = (d->type >= EFI_LOADER_CODE && d->type <= EFI_CONVENTIONAL) ||
+                   d->type == EFI_ACPI_RECLAIM || d->type == EFI_ACPI_NVS;
+        if (ram && d->number_of_pages < PADDR_LIMIT / FRAME_BYTES) /* more is nonsense */
+            npages += d->number_of_pages;
     }
     return npages * FRAME_BYTES;
 }
@@ -64,6 +58,32 @@ struct facts_boot facts_boot(void)
     if (context->exec_usec > context->init_usec)
         boot.loader_usec = context->exec_usec - context->init_usec;
     return boot;
+}
+
+void facts_cpus(struct facts_cpus *out)
+{
+    *out = (struct facts_cpus){0};
+    for (unsigned id = 0; id < cpus_count(); id++) {
+        enum cpu_state state = cpus_get(id)->state;
+        out->online += state == CPU_ONLINE;
+        out->absent += state == CPU_ABSENT;
+        out->disabled += state == CPU_DISABLED;
+    }
+}
+
+unsigned facts_cpus_of_node(unsigned node)
+{
+    unsigned n = 0;
+
+    for (unsigned id = 0; id < cpus_count(); id++)
+        n += cpus_get(id)->node == node && cpus_get(id)->state == CPU_ONLINE;
+    return n;
+}
+
+const char *facts_cpu_state(enum cpu_state state)
+{
+    static const char *const names[] = {"online", "absent", "disabled"};
+    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "?";
 }
 
 const char *facts_firmware_type(void)

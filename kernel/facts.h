@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpus.h"
 #include "mm/mapper.h"
 #include "mm/region.h"
 
@@ -27,6 +28,16 @@ struct facts_boot {
     uint64_t loader_usec, kernel_usec;
 };
 struct facts_boot facts_boot(void);
+
+/* CPUs by state, and those of a node that are online. */
+struct facts_cpus {
+    unsigned online, absent, disabled;
+};
+void facts_cpus(struct facts_cpus *out);
+unsigned facts_cpus_of_node(unsigned node);
+
+/* "online", "absent", "disabled". */
+const char *facts_cpu_state(enum cpu_state state);
 
 /* "UEFI", "32-bit UEFI", "BIOS" or "unknown". */
 const char *facts_firmware_type(void);

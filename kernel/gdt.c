@@ -1,31 +1,9 @@
-/* Owns: the GDT and the TSS of the boot CPU.
+/* Owns: what is in a GDT and a TSS, and the loading of them.
  * Relies on: layout.c for the interrupt stacks. Stage: "traps", before the IDT is loaded.
  * source: Intel SDM Vol. 3A "Segment Descriptors", "64-Bit Task State Segment". */
 #include "gdt.h"
 
-#include <stdint.h>
-
-#include "layout.h"
-
-/* 64-bit TSS. Stacks for privilege changes stay 0: there is no user mode. */
-struct tss {
-    uint32_t reserved0;
-    uint64_t rsp[3];
-    uint64_t reserved1;
-    uint64_t ist[7];
-    uint64_t reserved2;
-    uint16_t reserved3;
-    uint16_t iomap_offset;
-} __attribute__((packed));
-_Static_assert(sizeof(struct tss) == 104, "what the CPU reads");
-
-struct table_register {
-    uint16_t limit;
-    uint64_t base;
-} __attribute__((packed));
-
-static struct tss tss;
-static uint64_t gdt[GDT_TSS / 8 + 2] __attribute__((aligned(16)));
+#include "cpu.h"
 
 /* Present, code, readable, 64-bit; present, data, writable. Base and limit mean nothing there. The
  * accessed bit is set already, or the CPU would write it back. */
@@ -33,26 +11,26 @@ static uint64_t gdt[GDT_TSS / 8 + 2] __attribute__((aligned(16)));
 #define DESCRIPTOR_DATA 0x0000930000000000ull
 #define TSS_AVAILABLE   0x89ull
 
-static void set_tss_descriptor(void)
-{
-    uint64_t base = va_of(&tss).v;
-    uint64_t limit = sizeof tss - 1;
-    gdt[GDT_TSS / 8] =
-        limit | (base & 0xffffff) << 16 | TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
-    gdt[GDT_TSS / 8 + 1] = base >> 32;
-}
-
-void gdt_init(void)
+static void fill(struct segments *s, const struct cpu_stacks *stacks)
 {
     for (unsigned i = 0; i < IST_STACKS; i++)
-        tss.ist[i] = layout_ist_top((enum ist_stack)i).v;
-    tss.iomap_offset = sizeof tss; /* none */
+        s->tss.ist[i] = layout_ist_top(stacks, (enum ist_stack)i).v;
+    s->tss.iomap_offset = sizeof s->tss; /* none */
 
-    gdt[GDT_CODE / 8] = DESCRIPTOR_CODE;
-    gdt[GDT_DATA / 8] = DESCRIPTOR_DATA;
-    set_tss_descriptor();
+    uint64_t base = va_of(&s->tss).v;
+    uint64_t limit = sizeof s->tss - 1;
+    s->gdt[GDT_CODE / 8] = DESCRIPTOR_CODE;
+    s->gdt[GDT_DATA / 8] = DESCRIPTOR_DATA;
+    s->gdt[GDT_TSS / 8] =
+        limit | (base & 0xffffff) << 16 | TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
+    s->gdt[GDT_TSS / 8 + 1] = base >> 32;
+}
 
-    struct table_register gdtr = {sizeof gdt - 1, va_of(gdt).v};
+void gdt_load(struct segments *segments, const struct cpu_stacks *stacks)
+{
+    fill(segments, stacks);
+    uint64_t gs_base = cpu_read_msr(MSR_GS_BASE); /* lost when the selector is loaded */
+    struct table_register gdtr = {sizeof segments->gdt - 1, va_of(segments->gdt).v};
     __asm__ volatile("lgdt %0\n\t"
                      "pushq %1\n\t" /* CS can only be loaded by a far transfer */
                      "leaq 1f(%%rip), %%rax\n\t"
@@ -71,4 +49,5 @@ void gdt_init(void)
                      "lldt %%ax" ::"m"(gdtr),
                      "i"(GDT_CODE), "i"(GDT_DATA), "i"(GDT_TSS)
                      : "rax", "memory");
+    cpu_write_msr(MSR_GS_BASE, gs_base);
 }

@@ -4,6 +4,8 @@
 #include "input.h"
 
 #ifndef QL_HOST
+#include "clock.h"
+#include "cpu.h"
 #include "serial.h"
 #endif
 
@@ -99,10 +101,8 @@ int input_decode(struct input_terminal *terminal, uint8_t byte)
 }
 
 #ifndef QL_HOST
-/* Between two looks at the devices. Their registers are slow, and reading them leaves a virtual
- * machine; at 115200 baud a 16-byte FIFO fills in 1.4 ms, some hundred
- * times as long as this takes. */
-#define PAUSES_PER_POLL 200
+#define BUSY_USEC 20000
+#define PAUSES    200
 
 bool input_init(void)
 {
@@ -110,9 +110,23 @@ bool input_init(void)
     return serial_present() || keyboard;
 }
 
+/* Between two looks at the devices. Their registers are slow, and reading them leaves a virtual
+ * machine. Behind a key the next one may come at the speed of a program; later the CPU may sleep:
+ * at 115200 baud a 16-byte FIFO fills in 1.4 ms, which is longer than a rest. */
+static void rest(uint64_t start)
+{
+    if (cpu_tsc() - start > cpu_tsc_ticks(BUSY_USEC)) {
+        clock_rest();
+        return;
+    }
+    for (unsigned i = 0; i < PAUSES; i++)
+        __builtin_ia32_pause();
+}
+
 int input_wait(void)
 {
     static struct input_terminal terminal;
+    uint64_t start = cpu_tsc();
 
     for (;;) {
         int key = keyboard_read();
@@ -120,8 +134,7 @@ int input_wait(void)
             key = input_decode(&terminal, (uint8_t)byte);
         if (key != KEY_NONE)
             return key;
-        for (unsigned i = 0; i < PAUSES_PER_POLL; i++)
-            __builtin_ia32_pause();
+        rest(start);
     }
 }
 #endif

@@ -34,8 +34,7 @@ static const char shifted[] = "\0\x1b"
                               "!@#$%^&*()_+\b\tQWERTYUIOP{}\n\0ASDFGHJKL:\"~\0|ZXCVBNM<>?\0*\0 ";
 _Static_assert(sizeof plain == sizeof shifted && sizeof plain == 0x3a + 1, "codes 00..39");
 
-/* The keypad without num lock, and the keys between it and the
- * letters, whose codes are the same. */
+/* The keypad without num lock, and the keys beside it, whose codes are the same. */
 static const int16_t keypad_keys[] = {KEY_HOME, KEY_UP,    KEY_NONE,  '-',     KEY_LEFT,
                                       KEY_NONE, KEY_RIGHT, '+',       KEY_END, KEY_DOWN,
                                       KEY_NONE, KEY_NONE,  KEY_DELETE};
@@ -199,11 +198,6 @@ bool keyboard_init(void)
 {
     keyboard.state = (struct keyboard_state){0};
     keyboard.present = io_in8(PORT_STATUS) != STATUS_NOTHING_THERE && drain() && configure();
-    return keyboard.present;
-}
-
-bool keyboard_present(void)
-{
     return keyboard.present;
 }
 

@@ -24,7 +24,6 @@ enum key {
 /* Find the controller, empty it, let it translate and scan. False: there is none, or it does not
  * answer; keyboard_read then finds nothing. */
 bool keyboard_init(void);
-bool keyboard_present(void);
 
 /* The next key pressed, KEY_NONE if there is none. */
 int keyboard_read(void);

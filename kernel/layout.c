@@ -8,12 +8,12 @@
 extern const uint8_t image_start[], text_end[], rodata_start[], rodata_end[], data_start[],
     data_end[], image_end[];
 
-__attribute__((section(".bss.stacks"), aligned(LAYOUT_PAGE))) struct boot_stacks boot_stacks;
+__attribute__((section(".bss.stacks"), aligned(LAYOUT_PAGE))) struct cpu_stacks boot_stacks;
 
 _Static_assert(CONFIG_BOOT_STACK_BYTES % LAYOUT_PAGE == 0, "the boot stack is whole pages");
 _Static_assert(CONFIG_IST_STACK_BYTES % LAYOUT_PAGE == 0, "interrupt stacks are whole pages");
 
-/* Guard pages in the order in which struct boot_stacks lays them out: ascending, as the mapper
+/* Guard pages in the order in which struct cpu_stacks lays them out: ascending, as the mapper
  * asks. */
 static const char *const guard_names[] = {
     "boot stack guard",
@@ -31,18 +31,18 @@ static struct image_part page_at(const uint8_t *start)
     return (struct image_part){va_of(start), va_of(start + LAYOUT_PAGE)};
 }
 
-vaddr_t layout_ist_top(enum ist_stack stack)
+vaddr_t layout_ist_top(const struct cpu_stacks *stacks, enum ist_stack stack)
 {
-    return va_of(boot_stacks.ist[stack].bytes + CONFIG_IST_STACK_BYTES);
+    return va_of(stacks->ist[stack].bytes + CONFIG_IST_STACK_BYTES);
 }
 
-bool layout_in_stack(uint64_t address, uint64_t bytes)
+bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t bytes)
 {
-    uint64_t boot = va_of(boot_stacks.boot).v;
+    uint64_t boot = va_of(stacks->boot).v;
     if (address >= boot && range_fits(address - boot, bytes, CONFIG_BOOT_STACK_BYTES))
         return true;
     for (unsigned i = 0; i < IST_STACKS; i++) {
-        uint64_t base = va_of(boot_stacks.ist[i].bytes).v;
+        uint64_t base = va_of(stacks->ist[i].bytes).v;
         if (address >= base && range_fits(address - base, bytes, CONFIG_IST_STACK_BYTES))
             return true;
     }

@@ -16,26 +16,27 @@
 /* Interrupt stacks, in the order of their IST numbers (1, 2, 3). */
 enum ist_stack { IST_DOUBLE_FAULT, IST_NMI, IST_MACHINE_CHECK, IST_STACKS };
 
-/* All stacks of the boot CPU in one piece of .bss, each above a page that stays unmapped. */
+/* All stacks of a CPU, each above a page that stays unmapped. The boot CPU's are in .bss; those of
+ * the others are put together of frames in the device window (cpu_stacks.c). */
 struct ist_memory {
     uint8_t guard[LAYOUT_PAGE];
     uint8_t bytes[CONFIG_IST_STACK_BYTES];
 };
-struct boot_stacks {
+struct cpu_stacks {
     uint8_t guard[LAYOUT_PAGE];
     uint8_t boot[CONFIG_BOOT_STACK_BYTES]; /* entry.S knows this offset */
     struct ist_memory ist[IST_STACKS];
 };
-extern struct boot_stacks boot_stacks;
+extern struct cpu_stacks boot_stacks;
 
-_Static_assert(offsetof(struct boot_stacks, boot) == LAYOUT_PAGE, "entry.S computes the stack top");
-_Static_assert(sizeof(struct boot_stacks) % LAYOUT_PAGE == 0, "stacks are whole pages");
+_Static_assert(offsetof(struct cpu_stacks, boot) == LAYOUT_PAGE, "entry.S computes the stack top");
+_Static_assert(sizeof(struct cpu_stacks) % LAYOUT_PAGE == 0, "stacks are whole pages");
 
-/* First byte behind the interrupt stack. */
-vaddr_t layout_ist_top(enum ist_stack stack);
+/* First byte behind an interrupt stack. */
+vaddr_t layout_ist_top(const struct cpu_stacks *stacks, enum ist_stack stack);
 
-/* True if [address, address + bytes) lies in one of our stacks. */
-bool layout_in_stack(uint64_t address, uint64_t bytes);
+/* True if [address, address + bytes) lies in one of these stacks, not in a guard. */
+bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t bytes);
 
 /* True if address is in the kernel's text. */
 bool layout_in_text(uint64_t address);

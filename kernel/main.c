@@ -1,29 +1,28 @@
-/* Owns: the stages of the boot, in their order. Each relies on those before it and on nothing
- * after. */
+/* Owns: the stages of the boot, in their order.
+ * Relies on: everything; each stage on those before it and on nothing after. */
 #include "main.h"
 
 #include "acpi.h"
 #include "boot/context.h"
+#include "clock.h"
 #include "console.h"
 #include "cpu.h"
-#include "lapic.h"
+#include "cpus.h"
 #include "memory.h"
 #include "mm/string.h"
 #include "monitor.h"
+#include "nodes.h"
 #include "options.h"
 #include "power.h"
+#include "print.h"
 #include "report.h"
 #include "runtime.h"
 #include "selfcheck.h"
 #include "serial.h"
+#include "stress.h"
 #include "traps.h"
 
 extern const uint64_t entry_tsc; /* entry.S */
-
-uint64_t main_entry_tsc(void)
-{
-    return entry_tsc;
-}
 
 uint64_t main_usec(void)
 {
@@ -41,9 +40,24 @@ static void start_console(void)
 /* What can only be found out with the firmware's own tables in view. */
 static void start_firmware(void)
 {
-    lapic_init();
     acpi_init();
-    runtime_init(); /* last: its space holds the devices that are mapped by now */
+    clock_init();
+    nodes_init();
+    runtime_init(); /* last of these: its space holds the devices that are mapped by now */
+    cpus_start();
+}
+
+/* The option stress=N: before the report, so that this has the result. */
+static void stress_if_asked(void)
+{
+    char text[16];
+    unsigned rounds;
+    if (!option_get("stress", text, sizeof text))
+        return;
+    if (stress_rounds(text, &rounds))
+        (void)stress_run(rounds);
+    else
+        kprintf("option stress: \"%s\" is not a number from 1 to %u\n", text, STRESS_ROUNDS_MAX);
 }
 
 static void print_reports(void)
@@ -62,22 +76,29 @@ static void leave_if_asked(void)
     if (!option_get("exit", how, sizeof how))
         return;
     if (strcmp(how, "debug") == 0)
-        power_debug_exit(selfcheck_last().failed == 0 ? 0 : 1);
+        power_debug_exit(selfcheck_last().failed + stress_total().failed == 0 ? 0 : 1);
     power_off();
 }
 
+/* Behind each stage: what there is from then on. */
 _Noreturn void kmain(void)
 {
     (void)serial_init(); /* words */
-    cpu_init();          /* features, stack protector */
-    traps_init();        /* exceptions end in words */
+    cpu_init();          /* the CPU's features, the stack protector */
+    traps_init();        /* exceptions that end in words */
     memory_open_early(); /* a bump allocator */
     boot_context_read(); /* the loader's answers, checked and copied */
-    start_console();     /* the screen */
-    cpu_protect();       /* WP, NX, SMEP, SMAP, UMIP, PGE */
-    memory_take_over();  /* frames, our page tables, heap; nothing of the loader's is in use */
-    start_firmware();    /* local APIC, ACPI, runtime services */
+
+    /* While this is the only CPU, and its only frame one that never returns. */
+    cpu_add_randomness(boot_context()->entropy, boot_context()->nentropy);
+
+    start_console();    /* the screen */
+    cpu_protect();      /* WP, NX, SMEP, SMAP, UMIP, PGE */
+    memory_take_over(); /* frames, our page tables, the heap; nothing of the loader's is in use */
+    start_firmware();   /* a time limit, ACPI, runtime services */
+
     (void)selfcheck_run();
+    stress_if_asked();
     print_reports();
     leave_if_asked();
     monitor_run();

@@ -7,9 +7,6 @@
 /* The kernel's first C function: entry.S calls it on the boot stack. */
 _Noreturn void kmain(void);
 
-/* The time-stamp counter at the kernel's first instruction. */
-uint64_t main_entry_tsc(void);
-
 /* Microseconds since the kernel's first instruction; 0 if the counter's frequency is unknown. */
 uint64_t main_usec(void);
 

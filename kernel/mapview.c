@@ -89,8 +89,7 @@ static size_t stretch(const struct mem_region *map, size_t n, uint64_t hole, siz
     return *ram ? last_ram : last;
 }
 
-/* Cut the map into pieces. Neighbours without RAM of one type become
- * one. False: too many pieces. */
+/* Cut the map into pieces. Neighbours of one type without RAM become one. False: too many. */
 static bool cut(const struct mem_region *map, size_t n, uint64_t hole, struct pieces *pieces)
 {
     size_t last;

@@ -34,7 +34,8 @@ struct mapview {
  * that most of its bytes have. Holes that are wider than a cell, and what is no RAM on the far side
  * of one (devices, flash), take one cell each however large they are: a linear picture of a PC
  * would be empty but for its first few cells. A map of very many such pieces is drawn linearly
- * after all. units:   map must satisfy region_validate */
+ * after all.
+ * units:   map must satisfy region_validate */
 void mapview_draw(const struct mem_region *map, size_t n, struct mapview *out);
 
 #endif

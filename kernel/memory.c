@@ -3,19 +3,19 @@
  * Stage: "early" (memory_open_early), then "take over", once, on the boot CPU.
  *
  * Promises, in this order: early memory; a map that can be trusted; the direct map's window;
- * frames; our own tables, in use and audited; the loader's memory; the heap. */
+ * frames; our own tables, in use and audited; all CPUs on them; the loader's memory; the heap. */
 #include "memory.h"
 
 #include "boot/context.h"
 #include "config.h"
 #include "console.h"
+#include "cpus.h"
 #include "layout.h"
 #include "mm/early.h"
 #include "mm/heap.h"
 #include "mm/hhdm.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
-#include "mm/string.h"
 #include "panic.h"
 
 /* Regions that we add to the loader's: our image, the framebuffer. */
@@ -33,6 +33,11 @@ static paddr_t loader_root;
 void memory_open_early(void)
 {
     early_init(early_arena, sizeof early_arena);
+}
+
+const void *memory_of_loader(uint64_t address)
+{
+    return (const void *)(uintptr_t)address; /* the loader's tables are in use */
 }
 
 static void must(mm_status_t status, const char *what)
@@ -61,14 +66,30 @@ static void claim(const char *name, enum mem_type type, paddr_t base, uint64_t b
     }
 }
 
+/* The boot context's map, without the memory that this CPU cannot address. (Reserved ranges may be
+ * anywhere: they are never mapped.) */
+static void copy_map(void)
+{
+    const struct boot_context *boot = boot_context();
+    paddr_t limit = PA(1ull << port_cpu()->phys_bits);
+    for (size_t i = 0; i < boot->nmemory; i++) {
+        struct mem_region r = boot->memory[i];
+        if (r.type != MEM_RESERVED && pa_lt(limit, pa_end(r.base, r.bytes))) {
+            kprintf("memory map: %s at 0x%lx, 0x%lx bytes, is cut at the %u address bits of this "
+                    "CPU\n",
+                    mem_type_name(r.type), pa_number(r.base), r.bytes, port_cpu()->phys_bits);
+            r.bytes = pa_diff(pa_min(r.base, limit), limit);
+        }
+        map[nmap++] = r;
+    }
+}
+
 static void normalise_map(void)
 {
     const struct boot_context *boot = boot_context();
     size_t capacity = 2 * (boot->nmemory + CLAIMS_MAX);
     map = early_alloc(capacity * sizeof *map, _Alignof(struct mem_region));
-    memcpy(map, boot->memory, boot->nmemory * sizeof *map);
-    nmap = boot->nmemory;
-
+    copy_map();
     claim("kernel image", MEM_EXECUTABLE_AND_MODULES, boot->image_pa, layout_image_bytes());
     if (boot->have_framebuffer)
         claim("framebuffer", MEM_FRAMEBUFFER, boot->framebuffer.base,
@@ -137,7 +158,10 @@ void memory_take_over(void)
     build_tables();
     switch_tables();
     audit_tables();
-    (void)pmm_reclaim();
+    if (cpus_adopt())
+        (void)pmm_reclaim();
+    else
+        kprintf("memory: what the loader used is kept: CPUs may be waiting there\n");
     must(heap_init(), "heap");
 }
 
@@ -155,15 +179,12 @@ paddr_t memory_loader_root(void)
 /* Where [pa, pa + bytes) is mapped already. */
 static const void *reach_mapped(paddr_t pa, uint64_t bytes)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-    for (size_t i = 0; i < n; i++) {
-        const struct map_range *r = &ranges[i];
-        if (r->prot == 0 || pa_lt(pa, r->pa))
+    for (struct map_range r = {0}; mapper_next_range(&r);) {
+        if (r.prot == 0 || pa_lt(pa, r.pa))
             continue;
-        if (range_fits(pa_diff(r->pa, pa), bytes, r->npages * PAGE_BYTES))
+        if (range_fits(pa_diff(r.pa, pa), bytes, r.npages * PAGE_BYTES))
             return (const void *)va_number(
-                va_add(r->va, pa_diff(r->pa, pa))); /* in a range: mapped */
+                va_add(r.va, pa_diff(r.pa, pa))); /* in a range: mapped */
     }
     return NULL;
 }

@@ -11,6 +11,10 @@
 /* Open the early arena (in .bss), so that the boot context has somewhere to be copied to. */
 void memory_open_early(void);
 
+/* What lies at an address of the loader's direct map, which memory_take_over ends. The caller has
+ * checked that it can be there. */
+const void *memory_of_loader(uint64_t address);
+
 /* Normalise the memory map, take the frames, build our tables and switch to them, audit them, take
  * the reclaimable frames, open the heap, move the console to our mapping of the framebuffer.
  * Panics if the machine cannot go on. Afterwards nothing of the loader's is in use. */

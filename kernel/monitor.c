@@ -15,6 +15,7 @@
 #include "report.h"
 #include "selfcheck.h"
 #include "serial.h"
+#include "stress.h"
 #include "style.h"
 
 #define PROMPT  STYLE_NAME "quicklime>" STYLE_PLAIN " "
@@ -34,6 +35,7 @@ struct command {
 static const char *command_name(unsigned i);
 static const char *panic_kind(unsigned i);
 static const char *report_form(unsigned i);
+static const char *stress_argument(unsigned i);
 
 /* ---- commands ------------------------------------------------------------------------------- */
 
@@ -77,6 +79,23 @@ static bool command_heap(const char *argument)
 {
     (void)argument;
     report_heap();
+    return true;
+}
+
+static bool command_cpus(const char *argument)
+{
+    (void)argument;
+    report_cpus();
+    return true;
+}
+
+static bool command_stress(const char *argument)
+{
+    unsigned rounds = 50;
+
+    if (*argument && !stress_rounds(argument, &rounds))
+        return false;
+    (void)stress_run(rounds);
     return true;
 }
 
@@ -127,9 +146,13 @@ static const struct command commands[] = {
      command_ranges},
     {"frames", "", "physical frames: total, used, free", "", NULL, command_frames},
     {"heap", "", "the kernel heap: used, free, allocations", "", NULL, command_heap},
+    {"cpus", "", "every CPU and its state, every node and its memory", "", NULL, command_cpus},
     {"selfcheck", "", "check each layer of the memory manager again", "", NULL, command_selfcheck},
-    {"panic", "[kind]", "break something on purpose",
-     "Ends in the panic screen. The kinds:", panic_kind, command_panic},
+    {"stress", "[rounds]", "all CPUs at once: mappings, memory, calls",
+     "Without a number: 50 rounds, each of 1000 mixed operations on every CPU.", stress_argument,
+     command_stress},
+    {"panic", "[kind [cpu=N]]", "break something on purpose",
+     "Ends in the panic screen, with cpu= on that CPU. The kinds:", panic_kind, command_panic},
     {"clear", "", "an empty screen; also Ctrl-L", "", NULL, command_clear},
     {"reboot", "", "restart the machine", "", NULL, command_reboot},
     {"poweroff", "", "switch the machine off", "", NULL, command_poweroff},
@@ -153,6 +176,11 @@ static const char *report_form(unsigned i)
     return i == 0 ? "json" : NULL;
 }
 
+static const char *stress_argument(unsigned i)
+{
+    return i == 0 ? "50" : i == 1 ? "1000" : NULL;
+}
+
 static void print_unknown(const char *name)
 {
     kprintf("There is no command \"%s\"; " STYLE_NAME "help" STYLE_PLAIN
@@ -170,7 +198,7 @@ static const struct command *command_find(const char *name)
 
 static void print_command(const struct command *command)
 {
-    kprintf("  " STYLE_NAME "%-9s" STYLE_PLAIN " " STYLE_DIM "%-9s" STYLE_PLAIN "  %s\n",
+    kprintf("  " STYLE_NAME "%-9s" STYLE_PLAIN " " STYLE_DIM "%-14s" STYLE_PLAIN "  %s\n",
             command->name, command->arguments, command->summary);
 }
 
@@ -225,11 +253,12 @@ static void execute(char *text)
 {
     char *name = skip_blanks(text);
     char *argument = split(name);
-    char *rest = split(argument);
+    const struct command *command = command_find(name);
+    bool whole = command && command->function == command_panic; /* what it wants may be two words */
+    const char *rest = whole ? "" : split(argument);
 
     if (*name == '\0')
         return;
-    const struct command *command = command_find(name);
     if (!command)
         print_unknown(name);
     else if (*rest || (*argument && !command->argument))

@@ -1,15 +1,20 @@
 /* Owns: the last words.
- * Relies on: print (without its lock), explain, symbols, cpu; power only at the very end.
+ * Relies on: print (without its lock), explain, symbols, cpu; stop for the other CPUs; runtime for
+ * the way out of the firmware's address space; power only at the very end.
  * Stage: any; works without framebuffer, without serial, before and after the page-table switch. */
 #include "panic.h"
 
 #include "cpu.h"
+#include "cpus.h"
 #include "explain.h"
 #include "layout.h"
 #include "lock.h"
 #include "mm/string.h"
 #include "options.h"
 #include "power.h"
+#include "runtime.h"
+#include "stop.h"
+#include "style.h"
 #include "symbols.h"
 
 #define BACKTRACE_LINES 24
@@ -43,13 +48,15 @@ static void print_address(unsigned number, uint64_t address, uint64_t lookup)
 /* The frame at rbp, NULL if there cannot be one of ours. */
 static const struct call_frame *frame_at(uint64_t rbp)
 {
-    if (rbp % sizeof(uint64_t) != 0 || !layout_in_stack(rbp, sizeof(struct call_frame)))
+    if (rbp % sizeof(uint64_t) != 0 || !cpus_in_stack(rbp, sizeof(struct call_frame)))
         return NULL;
     const struct call_frame *frame = (const void *)(uintptr_t)rbp; /* in a stack of ours */
     return layout_in_text(frame->return_address) ? frame : NULL;
 }
 
-/* Frames lie one above the other, so the walk ends. A recursion takes two lines, however deep. */
+/* The function at address, then who called it, from the frame at rbp on; the name of the first is
+ * looked up at lookup. Frames lie one above the other, so the walk ends. A recursion takes two
+ * lines, however deep. */
 static void print_backtrace(uint64_t address, uint64_t lookup, uint64_t rbp)
 {
     kprintf("stack trace:\n");
@@ -74,11 +81,6 @@ static void print_backtrace(uint64_t address, uint64_t lookup, uint64_t rbp)
     print_repeated(repeated);
 }
 
-void panic_backtrace(uint64_t rip, uint64_t rbp)
-{
-    print_backtrace(rip, rip, rbp);
-}
-
 static void print_registers(const struct trap_frame *f)
 {
     kprintf("rax %016lx  rbx %016lx  rcx %016lx\n", f->rax, f->rbx, f->rcx);
@@ -97,20 +99,53 @@ static void print_control(const struct cpu_control *c)
     kprintf("cr4 %016lx  efer %lx\n", c->cr4, c->efer);
 }
 
-/* Nothing of the machine can be relied on from here on. Panicking while panicking must end. */
-static void enter(const char *words)
+/* Where one of the others was. */
+static void print_stopped(const struct cpu *cpu)
 {
-    __asm__ volatile("cli");
-    depth++;
-    traps_forget_try();
-    print_emergency();
-    if (depth == 2) {
-        kprintf("\nand while saying so: %s\n", words);
-        cpu_halt();
+    const struct cpu_stopped *at = &cpu->at_panic;
+    if (!__atomic_load_n(&at->stopped, __ATOMIC_ACQUIRE)) {
+        kprintf("  CPU %u: does not answer\n", cpu->id);
+        return;
     }
-    if (depth > 2)
-        cpu_halt();
-    kprintf("\n\033[91mpanic: %s\033[0m\n", words);
+    /* Who panics gives the address that it would return to: look up the call. */
+    uint64_t offset, lookup = at->rip - at->panicked;
+    const char *name = symbols_find(lookup, &offset);
+    kprintf("  CPU %u: 0x%016lx %s+0x%lx%s\n", cpu->id, at->rip, name ? name : "?",
+            name ? offset + at->panicked : 0, at->panicked ? ", about to panic too" : "");
+}
+
+/* "1, 3-7": the numbers of a set. */
+static void print_set(const struct cpu_set *set)
+{
+    const char *separator = "";
+    for (unsigned first = cpu_set_next(set, 0), last; first < CONFIG_CPUS_MAX;
+         first = cpu_set_next(set, last + 1)) {
+        for (last = first; last + 1 < CONFIG_CPUS_MAX && cpu_set_has(set, last + 1);)
+            last++;
+        kprintf(last > first ? "%s%u-%u" : "%s%u", separator, first, last);
+        separator = ", ";
+    }
+}
+
+/* One line for each of the other CPUs, but one for all that had nothing to do: most, usually. */
+static void print_others(void)
+{
+    struct cpu_set idle = {0};
+    if (cpu_set_is_empty(stop_victims()))
+        return;
+    kprintf("other CPUs:\n");
+    for_each_cpu(i, stop_victims())
+    {
+        if (cpus_was_idle(cpus_get(i)))
+            cpu_set_add(&idle, i);
+        else
+            print_stopped(cpus_get(i));
+    }
+    if (cpu_set_is_empty(&idle))
+        return;
+    kprintf("  idle: CPU ");
+    print_set(&idle);
+    kprintf("\n");
 }
 
 /* Stop as the options ask: panic=reboot, panic=halt, or a test's exit=debug. */
@@ -130,19 +165,46 @@ static _Noreturn void leave(void)
     cpu_halt();
 }
 
+/* Nothing of the machine can be relied on from here on, not even the address space: the firmware's,
+ * which an NMI may come in, has none of the memory that the words are found in. */
+static void begin(uint64_t rip, uint64_t rbp)
+{
+    __asm__ volatile("cli");
+    stop_others(true, rip, rbp); /* if another CPU panics already, this one ends here */
+    depth++;
+    if (depth > 2)
+        cpu_halt();
+    traps_forget_try();
+    print_emergency();
+    runtime_leave();
+}
+
+/* The first words. Panicking while panicking must end: the second one says only this. */
+static void say(const char *words)
+{
+    if (depth > 1) {
+        kprintf("\nand while saying so: %s\n", words);
+        leave();
+    }
+    kprintf("\n" STYLE_BAD "panic: %s" STYLE_PLAIN "\n", words);
+    kprintf("on CPU %u of %u\n", cpu_current()->id, cpus_count());
+}
+
 _Noreturn void panic(const char *format, ...)
 {
     struct cpu_control control = cpu_control();
     char words[256];
+    const struct call_frame *frame = __builtin_frame_address(0);
+    begin(frame->return_address, frame->rbp);
     va_list args;
     va_start(args, format);
     (void)kvsnprintf(words, sizeof words, format, args);
     va_end(args);
 
-    enter(words);
+    say(words);
     print_control(&control);
-    const struct call_frame *frame = __builtin_frame_address(0);
     print_backtrace(frame->return_address, frame->return_address - 1, frame->rbp);
+    print_others();
     leave();
 }
 
@@ -150,11 +212,13 @@ _Noreturn void panic_trap(const struct trap_frame *frame)
 {
     struct cpu_control control = cpu_control();
     char words[256];
+    begin(frame->rip, frame->rbp);
     explain_trap(frame, control.cr2, words, sizeof words);
 
-    enter(words);
+    say(words);
     print_registers(frame);
     print_control(&control);
-    panic_backtrace(frame->rip, frame->rbp);
+    print_backtrace(frame->rip, frame->rip, frame->rbp);
+    print_others();
     leave();
 }

@@ -11,7 +11,4 @@ _Noreturn void panic(const char *format, ...) PRINTF_LIKE(1, 2);
 /* An exception nobody handles. */
 _Noreturn void panic_trap(const struct trap_frame *frame);
 
-/* Print the return addresses from rbp on, symbolised; stops at the first one that is not ours. */
-void panic_backtrace(uint64_t rip, uint64_t rbp);
-
 #endif

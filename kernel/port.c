@@ -1,13 +1,11 @@
-/* Owns: mm/port.h on the real machine.
+/* Owns: mm/port.h on the real machine, but for what CPUs ask of each other (shootdown.c).
  * Relies on: print, panic, cpu. Stage: after cpu_init; port_cpu settles with cpu_protect. */
 #include "mm/port.h"
 
 #include "cpu.h"
+#include "cpus.h"
 #include "lock.h"
 #include "panic.h"
-
-/* One invlpg costs about what reloading 20 to 30 translations does. */
-#define FLUSH_ALL_PAGES 32
 
 const struct port_cpu *port_cpu(void)
 {
@@ -53,14 +51,9 @@ void port_misuse(const char *fmt, ...)
     panic("%s", line); /* an allocator that was lied to once cannot be trusted any more */
 }
 
-void port_tlb_flush_range(vaddr_t va, uint64_t npages)
+unsigned port_cpu_id(void)
 {
-    if (npages > FLUSH_ALL_PAGES) {
-        port_tlb_flush_all();
-        return;
-    }
-    for (uint64_t i = 0; i < npages; i++)
-        __asm__ volatile("invlpg (%0)" ::"r"(va_add(va, i * PAGE_BYTES).v) : "memory");
+    return cpu_current()->id;
 }
 
 /* Global pages survive a load of CR3 but not a change of CR4.PGE.

@@ -1,6 +1,7 @@
 /* Owns: the ways to turn the machine off or start it again, in the order in which they are tried.
  * Relies on: runtime, acpi (each ready since boot, so nothing is allocated), port I/O.
- * Stage: after the take-over; before it, and in a panic, what is not ready is skipped. */
+ * Stage: after the take-over; before it, and in a panic, what is not ready is skipped. The other
+ * CPUs are stopped first: firmware and chipset expect one that runs. */
 #include "power.h"
 
 #include "acpi.h"
@@ -8,6 +9,7 @@
 #include "io.h"
 #include "print.h"
 #include "runtime.h"
+#include "stop.h"
 
 #define DEBUG_EXIT_PORT  0xf4
 #define RESET_CONTROL    0xcf9
@@ -55,6 +57,7 @@ static void triple_fault(void)
 
 _Noreturn void power_off(void)
 {
+    stop_others(false, 0, 0);
     if (runtime_can_shut_down())
         kprintf("power off: firmware %s\n", runtime_reset(RUNTIME_RESET_SHUTDOWN));
     acpi_power_off();
@@ -65,6 +68,7 @@ _Noreturn void power_off(void)
 
 _Noreturn void power_reboot(void)
 {
+    stop_others(false, 0, 0);
     kprintf("reboot: firmware %s\n", runtime_reset(RUNTIME_RESET_COLD));
     acpi_reset();
     chipset_reset();
@@ -75,6 +79,7 @@ _Noreturn void power_reboot(void)
 
 _Noreturn void power_debug_exit(uint32_t code)
 {
+    stop_others(false, 0, 0);
     io_out32(DEBUG_EXIT_PORT, code);
     power_off();
 }

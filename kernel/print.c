@@ -28,7 +28,7 @@ struct spec {
     char letter;
 };
 
-static struct spinlock log_lock = SPINLOCK_INIT; /* lock.h, order 4 */
+static struct spinlock log_lock = SPINLOCK_INIT(LOCK_LOG, "log");
 static bool emergency;
 
 static void put(struct sink *sink, char c)
@@ -97,7 +97,7 @@ static const char *parse_spec(const char *format, struct spec *spec, va_list *ar
     if (*format == '*') {
         int width = va_arg(*args, int);
         spec->left |= width < 0;
-        spec->width = width < 0 ? (unsigned)-width : (unsigned)width;
+        spec->width = width < 0 ? 0u - (unsigned)width : (unsigned)width;
         format++;
     }
     for (; *format >= '0' && *format <= '9'; format++)
@@ -194,18 +194,17 @@ static void write_all(const char *text, size_t bytes)
 }
 
 /* A panic may come while this very lock is held, and nobody would ever give it back. */
-static void print_to(void (*flush)(const char *, size_t), const char *format, va_list args)
-    TS_ATTR(no_thread_safety_analysis)
+static void print(const char *format, va_list args) TS_ATTR(no_thread_safety_analysis)
 {
     char buffer[256];
-    struct sink sink = {.buffer = buffer, .capacity = sizeof buffer, .flush = flush};
+    struct sink sink = {.buffer = buffer, .capacity = sizeof buffer, .flush = write_all};
     bool locked = !emergency;
     irq_state_t irq = {0};
     if (locked)
         irq = spin_lock(&log_lock);
     put_formatted(&sink, format, args);
     if (sink.used > 0)
-        flush(buffer, sink.used);
+        write_all(buffer, sink.used);
     if (locked)
         spin_unlock(&log_lock, irq);
 }
@@ -215,24 +214,11 @@ void print_emergency(void)
     emergency = true;
 }
 
-void kvprintf(const char *format, va_list args)
-{
-    print_to(write_all, format, args);
-}
-
 void kprintf(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    kvprintf(format, args);
-    va_end(args);
-}
-
-void serial_printf(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_to(write_serial, format, args);
+    print(format, args);
     va_end(args);
 }
 

@@ -13,10 +13,6 @@
 
 /* Print to every sink. '\n' is sent to serial as CR LF. UTF-8 passes through. */
 void kprintf(const char *format, ...) PRINTF_LIKE(1, 2);
-void kvprintf(const char *format, va_list args);
-
-/* To serial only (the JSON line, which no screen needs). */
-void serial_printf(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* From now on print without the log lock. Only for a panic: its holder will not come back. */
 void print_emergency(void);

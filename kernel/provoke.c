@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "cpus.h"
 #include "layout.h"
 #include "mm/heap.h"
 #include "mm/pmm.h"
@@ -141,11 +142,55 @@ const struct provocation *panic_provocations(size_t *n)
     return provocations;
 }
 
-void panic_provoke(const char *kind)
+static const struct provocation *find(const char *kind, size_t length)
 {
-    if (!kind || kind[0] == '\0')
-        kind = provocations[0].name;
+    if (length == 0)
+        return &provocations[0];
     for (size_t i = 0; i < PROVOCATIONS; i++)
-        if (strcmp(kind, provocations[i].name) == 0)
-            provocations[i].function();
+        if (strlen(provocations[i].name) == length &&
+            strncmp(kind, provocations[i].name, length) == 0)
+            return &provocations[i];
+    return NULL;
+}
+
+/* "cpu=N", blanks around it; this CPU if there is nothing. False: that is something else. */
+static bool parse_cpu(const char *text, unsigned *cpu)
+{
+    const char prefix[] = "cpu=";
+    *cpu = cpu_current()->id;
+    while (*text == ' ')
+        text++;
+    if (*text == '\0')
+        return true;
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return false;
+    text += sizeof prefix - 1;
+    bool digits = *text >= '0' && *text <= '9';
+    for (*cpu = 0; *text >= '0' && *text <= '9' && *cpu < CONFIG_CPUS_MAX; text++)
+        *cpu = *cpu * 10 + (unsigned)(*text - '0');
+    while (*text == ' ')
+        text++;
+    return digits && *text == '\0';
+}
+
+static void provoke(void *provocation)
+{
+    ((const struct provocation *)provocation)->function();
+}
+
+void panic_provoke(const char *what)
+{
+    size_t length = 0;
+    while (what && what[length] != '\0' && what[length] != ' ')
+        length++;
+    const struct provocation *provocation = find(what, length);
+    unsigned cpu;
+    if (!provocation || !parse_cpu(what ? what + length : "", &cpu))
+        return;
+    if (cpu == cpu_current()->id)
+        provocation->function();
+    else if (cpus_run(cpu, provoke, (void *)(uintptr_t)provocation)) /* which nobody writes to */
+        cpus_wait(cpu);                                              /* where the panic stops us */
+    else
+        kprintf("CPU %u is not there, or busy.\n", cpu);
 }

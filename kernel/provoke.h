@@ -14,7 +14,8 @@ struct provocation {
 /* All kinds, the plain panic ("plain") first. */
 const struct provocation *panic_provocations(size_t *n);
 
-/* Do it; NULL and "" mean the plain panic. Returns only if there is no such kind. */
-void panic_provoke(const char *kind);
+/* Do what "KIND" says, or "KIND cpu=N" on that CPU; NULL and "" mean the plain panic. Returns only
+ * if there is no such kind or CPU. */
+void panic_provoke(const char *what);
 
 #endif

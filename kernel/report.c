@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include "boot/context.h"
+#include "clock.h"
 #include "cpu.h"
 #include "facts.h"
 #include "layout.h"
@@ -14,14 +15,14 @@
 #include "mm/port.h"
 #include "mm/string.h"
 #include "print.h"
+#include "report_parts.h"
 #include "runtime.h"
 #include "selfcheck.h"
 #include "style.h"
 #include "units.h"
 #include "version.h"
 
-#define WIDTH  76 /* columns of a rule; with the indent inside 80 */
-#define INDENT "  "
+#define WIDTH 76 /* columns of a rule; with the indent inside 80 */
 
 /* A line that is put together piece by piece and printed in one go. 4 bytes a column are enough for
  * UTF-8, the rest is for colours; what is too much is cut off. */
@@ -49,14 +50,14 @@ static void line_print(const struct line *line)
 
 /* ---- headings and rows ---------------------------------------------------------------------- */
 
-/* A rule across the page with a title in it and a remark at its end. Both are ASCII. */
-static void heading(const char *title, const char *remark)
+void report_heading(const char *title, const char *remark)
 {
     struct line line = {0};
     size_t used = 4 + strlen(title) + (*remark ? strlen(remark) + 1 : 0);
 
     line_add(&line,
-             "\n" INDENT STYLE_DIM "── " STYLE_PLAIN STYLE_STRONG "%s " STYLE_PLAIN STYLE_DIM,
+             "\n" REPORT_INDENT STYLE_DIM "── " STYLE_PLAIN STYLE_STRONG
+             "%s " STYLE_PLAIN STYLE_DIM,
              title);
     for (; used < WIDTH; used++)
         line_add(&line, "─");
@@ -66,8 +67,7 @@ static void heading(const char *title, const char *remark)
     line_print(&line);
 }
 
-static void row(const char *label, const char *format, ...) PRINTF_LIKE(2, 3);
-static void row(const char *label, const char *format, ...)
+void report_row(const char *label, const char *format, ...)
 {
     struct line line = {0};
     char text[160];
@@ -76,7 +76,7 @@ static void row(const char *label, const char *format, ...)
     va_start(args, format);
     kvsnprintf(text, sizeof text, format, args);
     va_end(args);
-    line_add(&line, INDENT STYLE_DIM "%-12s" STYLE_PLAIN "  %s", label, text);
+    line_add(&line, REPORT_INDENT STYLE_DIM "%-12s" STYLE_PLAIN "  %s", label, text);
     line_print(&line);
 }
 
@@ -89,11 +89,11 @@ static void machine_firmware(void)
 
     facts_uefi_version(uefi, sizeof uefi);
     if (firmware->uefi_major)
-        row("firmware", "%s, revision 0x%x, UEFI %s",
-            firmware->vendor[0] ? firmware->vendor : "vendor unknown", (unsigned)firmware->revision,
-            uefi);
+        report_row("firmware", "%s, revision 0x%x, UEFI %s",
+                   firmware->vendor[0] ? firmware->vendor : "vendor unknown",
+                   (unsigned)firmware->revision, uefi);
     else
-        row("firmware", "%s", facts_firmware_type());
+        report_row("firmware", "%s", facts_firmware_type());
 }
 
 static void machine_framebuffer(void)
@@ -102,11 +102,11 @@ static void machine_framebuffer(void)
     const struct boot_framebuffer *fb = &context->framebuffer;
 
     if (context->have_framebuffer)
-        row("framebuffer", "%lu × %lu, 32 bits a pixel, %lu bytes a row, at 0x%lx",
-            (unsigned long)fb->width, (unsigned long)fb->height, (unsigned long)fb->pitch,
-            pa_number(fb->base));
+        report_row("framebuffer", "%lu × %lu, 32 bits a pixel, %lu bytes a row, at 0x%lx",
+                   (unsigned long)fb->width, (unsigned long)fb->height, (unsigned long)fb->pitch,
+                   pa_number(fb->base));
     else
-        row("framebuffer", "none");
+        report_row("framebuffer", "none");
 }
 
 static void machine_boot_time(void)
@@ -116,8 +116,9 @@ static void machine_boot_time(void)
 
     units_time(loader, boot.loader_usec);
     units_time(kernel, boot.kernel_usec);
-    row("boot", "%s in the loader, %s in the kernel", boot.loader_usec ? loader : "unknown time",
-        boot.kernel_usec ? kernel : "unknown time");
+    report_row("boot", "%s in the loader, %s in the kernel",
+               boot.loader_usec ? loader : "unknown time",
+               boot.kernel_usec ? kernel : "unknown time");
 }
 
 static void print_machine(void)
@@ -128,13 +129,17 @@ static void print_machine(void)
 
     cpu_protections(protections, sizeof protections);
     machine_firmware();
-    row("loader", "%s %s, Limine protocol, base revision %lu", context->loader_name,
-        context->loader_version, (unsigned long)context->base_revision);
-    row("processor", "%s", cpu->name);
-    row("protection", "%s", protections[0] ? protections : "none");
+    report_row("loader", "%s %s, Limine protocol, base revision %lu", context->loader_name,
+               context->loader_version, (unsigned long)context->base_revision);
+    report_row("processor", "%s", cpu->name);
+    report_processors();
+    report_row("clock", "%lu.%03lu MHz, by %s", cpu_tsc_hz() / 1000000, cpu_tsc_hz() / 1000 % 1000,
+               clock_source_name());
+    report_row("protection", "%s", protections[0] ? protections : "none");
     machine_framebuffer();
-    row("kernel", "%s at virtual 0x%lx, physical 0x%lx", units_size(size, layout_image_bytes()),
-        va_number(context->image_va), pa_number(context->image_pa));
+    report_row("kernel", "%s at virtual 0x%lx, physical 0x%lx",
+               units_size(size, layout_image_bytes()), va_number(context->image_va),
+               pa_number(context->image_pa));
     machine_boot_time();
 }
 
@@ -195,7 +200,7 @@ static void print_labels(const struct mapview *view)
             if (view->labels[i].ram == ram)
                 place_label(text, view->labels[i].cell,
                             units_size(label, pa_number(view->labels[i].address)));
-    kprintf(INDENT STYLE_DIM "%s" STYLE_PLAIN "\n", text);
+    kprintf(REPORT_INDENT STYLE_DIM "%s" STYLE_PLAIN "\n", text);
 }
 
 static void print_picture(void)
@@ -206,7 +211,7 @@ static void print_picture(void)
     const struct mem_region *map = memory_map(&n);
 
     mapview_draw(map, n, &view);
-    line_add(&line, INDENT);
+    line_add(&line, REPORT_INDENT);
     for (unsigned i = 0; i < view.ncells; i++) {
         const struct look *look = &looks[view.types[i]];
         if (i == 0 || view.types[i] != view.types[i - 1])
@@ -229,7 +234,7 @@ static void print_legend(const struct facts_memory *memory)
         enum mem_type type = type_order[i];
         if (memory->regions[type] == 0)
             continue;
-        line_add(&line, "%s%s%s" STYLE_PLAIN " %-22s %11s", shown % 2 ? "    " : INDENT,
+        line_add(&line, "%s%s%s" STYLE_PLAIN " %-22s %11s", shown % 2 ? "    " : REPORT_INDENT,
                  looks[type].colour, looks[type].glyph, mem_type_name(type),
                  units_size(size, memory->bytes[type]));
         if (shown++ % 2) {
@@ -249,7 +254,7 @@ static void print_memory(void)
     facts_memory(&memory);
     ksnprintf(remark, sizeof remark, "%s usable of %s RAM", units_size(usable, memory.usable_bytes),
               units_size(ram, memory.ram_bytes));
-    heading("Memory", remark);
+    report_heading("Memory", remark);
     print_picture();
     print_legend(&memory);
 }
@@ -261,25 +266,33 @@ void report_memory_map(void)
     char remark[32];
 
     ksnprintf(remark, sizeof remark, "%lu regions", (unsigned long)n);
-    heading("Memory map", remark);
-    kprintf(INDENT STYLE_DIM "  %-17s %-17s %10s  %s" STYLE_PLAIN "\n", "first byte", "last byte",
-            "size", "type");
+    report_heading("Memory map", remark);
+    kprintf(REPORT_INDENT STYLE_DIM "  %-17s %-17s %10s  %s" STYLE_PLAIN "\n", "first byte",
+            "last byte", "size", "type");
     for (size_t i = 0; i < n; i++) {
         const struct look *look = &looks[map[i].type];
         char size[UNITS_MAX];
-        kprintf(INDENT "  %016lx  %016lx  %10s  %s%s" STYLE_PLAIN " %s\n", pa_number(map[i].base),
-                pa_number(pa_add(map[i].base, map[i].bytes - 1)), units_size(size, map[i].bytes),
-                look->colour, look->glyph, mem_type_name(map[i].type));
+        kprintf(REPORT_INDENT "  %016lx  %016lx  %10s  %s%s" STYLE_PLAIN " %s\n",
+                pa_number(map[i].base), pa_number(pa_add(map[i].base, map[i].bytes - 1)),
+                units_size(size, map[i].bytes), look->colour, look->glyph,
+                mem_type_name(map[i].type));
     }
     print_picture();
 }
 
 /* ---- the address space ---------------------------------------------------------------------- */
 
-/* Pieces of one thing, which holes between them keep apart: the
- * direct map has as many as RAM has. */
+/* The stacks of the other CPUs and their guards: one line for all, in a report. */
+static bool is_of_a_cpu(const struct map_range *range)
+{
+    return strncmp(range->name, "CPU ", 4) == 0;
+}
+
+/* Pieces of one thing, which holes keep apart: the direct map has as many as RAM has. */
 static bool alike(const struct map_range *a, const struct map_range *b)
 {
+    if (is_of_a_cpu(a) && is_of_a_cpu(b))
+        return (a->prot == 0) == (b->prot == 0);
     return strcmp(a->name, b->name) == 0 && a->prot == b->prot && a->cache == b->cache &&
            va_diff(a->va, b->va) == pa_diff(a->pa, b->pa);
 }
@@ -289,12 +302,15 @@ static void print_range(const struct map_range *range, uint64_t npages, size_t p
 {
     char name[32], size[UNITS_MAX];
 
-    if (pieces > 1)
+    if (pieces > 1 && is_of_a_cpu(range))
+        ksnprintf(name, sizeof name, "%s (%lu)", range->prot ? "CPU stacks" : "CPU stack guards",
+                  (unsigned long)pieces);
+    else if (pieces > 1)
         ksnprintf(name, sizeof name, "%s (%lu)", range->name, (unsigned long)pieces);
     else
         ksnprintf(name, sizeof name, "%s", range->name);
     units_size(size, npages * PAGE_BYTES);
-    kprintf(INDENT "%-25s %016lx ", name, va_number(range->va));
+    kprintf(REPORT_INDENT "%-25s %016lx ", name, va_number(range->va));
     if (range->prot == 0)
         kprintf(STYLE_DIM "%-11s" STYLE_PLAIN " %10s " STYLE_DIM "guard" STYLE_PLAIN "\n",
                 "not mapped", size);
@@ -306,23 +322,22 @@ static void print_range(const struct map_range *range, uint64_t npages, size_t p
 /* All ranges, or one line for those that are alike. */
 static void print_ranges(bool whole)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-
-    kprintf(INDENT STYLE_DIM "%-25s %-16s %-11s %10s %-5s %s" STYLE_PLAIN "\n", "range", "virtual",
-            "physical", "size", "prot", "type");
-    for (size_t i = 0; i < n; i++) {
+    kprintf(REPORT_INDENT STYLE_DIM "%-25s %-16s %-11s %10s %-5s %s" STYLE_PLAIN "\n", "range",
+            "virtual", "physical", "size", "prot", "type");
+    for (struct map_range range = {0}; mapper_next_range(&range);) {
         uint64_t npages = 0;
-        size_t pieces = 0, earlier = i;
-        for (size_t j = 0; !whole && ranges[i].prot && j < n; j++) {
-            if (!alike(&ranges[i], &ranges[j]))
+        size_t pieces = 0;
+        bool fold = !whole && (range.prot || is_of_a_cpu(&range));
+        bool said = false; /* with an earlier one that is alike */
+        for (struct map_range other = {0}; fold && mapper_next_range(&other);) {
+            if (!alike(&range, &other))
                 continue;
-            earlier = j < earlier ? j : earlier;
-            npages += ranges[j].npages;
+            said = said || va_lt(other.va, range.va);
+            npages += other.npages;
             pieces++;
         }
-        if (earlier == i)
-            print_range(&ranges[i], pieces ? npages : ranges[i].npages, pieces);
+        if (!said)
+            print_range(&range, pieces ? npages : range.npages, pieces);
     }
 }
 
@@ -331,12 +346,12 @@ static void print_address_space(bool whole)
     struct mapper_audit audit;
     bool sound = mapper_audit(mapper_kernel_space(), &audit);
 
-    heading("Address space", !sound           ? "THE AUDIT FAILED"
-                             : port_cpu()->nx ? "nothing writable is executable"
-                                              : "no NX here: all of it is executable");
+    report_heading("Address space", !sound           ? "THE AUDIT FAILED"
+                                    : port_cpu()->nx ? "nothing writable is executable"
+                                                     : "no NX here: all of it is executable");
     print_ranges(whole);
     if (!sound)
-        kprintf(INDENT STYLE_BAD
+        kprintf(REPORT_INDENT STYLE_BAD
                 "%lu writable and executable, %lu user-accessible, %lu outside every "
                 "range, %lu otherwise than their range says; first at 0x%lx" STYLE_PLAIN "\n",
                 (unsigned long)audit.writable_executable, (unsigned long)audit.user_accessible,
@@ -357,10 +372,10 @@ void report_frames(void)
     char free[UNITS_MAX], metadata[UNITS_MAX];
 
     pmm_get_stats(&stats);
-    row("frames", "%lu total, %lu used, %lu free (%s); bitmap %s",
-        (unsigned long)stats.total_kib / 4, (unsigned long)stats.used_kib / 4,
-        (unsigned long)stats.free_kib / 4, units_size(free, stats.free_kib << 10),
-        units_size(metadata, stats.metadata_kib << 10));
+    report_row("frames", "%lu total, %lu used, %lu free (%s); bitmap %s",
+               (unsigned long)stats.total_kib / 4, (unsigned long)stats.used_kib / 4,
+               (unsigned long)stats.free_kib / 4, units_size(free, stats.free_kib << 10),
+               units_size(metadata, stats.metadata_kib << 10));
 }
 
 void report_heap(void)
@@ -369,10 +384,10 @@ void report_heap(void)
     char used[UNITS_MAX], free[UNITS_MAX];
 
     heap_get_stats(&stats);
-    row("heap", "%s used in %lu blocks, %s free; %lu allocations, %lu frees",
-        units_size(used, stats.used_bytes), (unsigned long)stats.live_blocks,
-        units_size(free, stats.free_bytes), (unsigned long)stats.allocations,
-        (unsigned long)stats.frees);
+    report_row("heap", "%s used in %lu blocks, %s free; %lu allocations, %lu frees",
+               units_size(used, stats.used_bytes), (unsigned long)stats.live_blocks,
+               units_size(free, stats.free_bytes), (unsigned long)stats.allocations,
+               (unsigned long)stats.frees);
 }
 
 static void print_tables(void)
@@ -380,9 +395,9 @@ static void print_tables(void)
     struct mapper_audit audit;
 
     (void)mapper_audit(mapper_kernel_space(), &audit);
-    row("page tables", "%lu tables; pages: %lu of 4 KiB, %lu of 2 MiB, %lu of 1 GiB",
-        (unsigned long)mapper_kernel_space()->ntables, (unsigned long)audit.pages_4k,
-        (unsigned long)audit.pages_2m, (unsigned long)audit.pages_1g);
+    report_row("page tables", "%lu tables; pages: %lu of 4 KiB, %lu of 2 MiB, %lu of 1 GiB",
+               (unsigned long)mapper_kernel_space()->ntables, (unsigned long)audit.pages_4k,
+               (unsigned long)audit.pages_2m, (unsigned long)audit.pages_1g);
 }
 
 void report_selfcheck(void)
@@ -390,19 +405,19 @@ void report_selfcheck(void)
     struct selfcheck_result result = selfcheck_last();
 
     if (result.failed == 0 && result.passed > 0)
-        row("self-check", STYLE_GOOD "%u passed" STYLE_PLAIN, result.passed);
+        report_row("self-check", STYLE_GOOD "%u passed" STYLE_PLAIN, result.passed);
     else
-        row("self-check", STYLE_BAD "%u passed, %u failed" STYLE_PLAIN, result.passed,
-            result.failed);
+        report_row("self-check", STYLE_BAD "%u passed, %u failed" STYLE_PLAIN, result.passed,
+                   result.failed);
 }
 
 void report_print(void)
 {
-    heading(QL_NAME " " QL_VERSION, "");
+    report_heading(QL_NAME " " QL_VERSION, "");
     print_machine();
     print_memory();
     print_address_space(false);
-    heading("Allocators", "");
+    report_heading("Allocators", "");
     report_frames();
     print_tables();
     report_heap();

@@ -11,23 +11,33 @@ void report_memory_map(void);
 void report_ranges(void);
 void report_frames(void);
 void report_heap(void);
+void report_cpus(void);
 void report_selfcheck(void);
 
-/* The same facts as exactly one line of JSON on serial. Members are added, never renamed or
- * removed: quicklime, version      both the version, "0.1.0"; quicklime is always the first member
- *   firmware                {type, vendor, revision, uefi}
- *   loader                  {name, version, base_revision, cmdline}
- *   cpu                     {vendor, name, family, model, stepping, phys_bits, virt_bits,
- * protections, tsc_hz} memory_map              [{base, length, type, name}], type: the Limine
- * protocol's number; sorted ram                     {total_bytes, usable_bytes} framebuffer {base,
- * width, height, pitch, bpp}, or null kernel                  {va, pa, bytes} ranges [{name, va,
- * pa, bytes, prot, cache}]; a guard has pa null and prot "---" page_tables             {tables,
- * pages_4k, pages_2m, pages_1g, writable_executable, user,
- *                            outside_ranges, mismatched} frames                  {total, used,
- * free, total_kib, used_kib, free_kib, metadata_kib} heap                    {used_bytes,
- * free_bytes, live_blocks, allocations, frees, failures} boot_usec               {loader, kernel};
- * 0: unknown self_check              {passed, failed} Virtual addresses are strings "0x..." because
- * many readers lose what is beyond 2^53; physical addresses and sizes are numbers. */
+/* The same facts as one line of JSON on serial. Members are added, never renamed or removed:
+ *   quicklime, version  both the version, "0.1.0"; quicklime is always the first member
+ *   firmware            {type, vendor, revision, uefi}
+ *   loader              {name, version, base_revision, cmdline}
+ *   cpu                 {vendor, name, family, model, stepping, phys_bits, virt_bits, protections,
+ *                        tsc_hz, tsc_source: "CPUID", "HPET", ... (clock.h)}
+ *   cpus                [{id, lapic_id, acpi_uid, node, state}]; state: "online", "absent" (listed
+ *                        by the firmware, but it does not answer) or "disabled" (not usable)
+ *   nodes               [{id, memory_bytes, frames {total, free}, distances}]; memory_bytes: RAM of
+ *                        all kinds; distances: to each node in turn, 10 to itself
+ *   memory_map          [{base, length, type, name}], sorted; type: the Limine protocol's number
+ *   ram                 {total_bytes, usable_bytes}
+ *   framebuffer         {base, width, height, pitch, bpp}, or null
+ *   kernel              {va, pa, bytes}
+ *   ranges              [{name, va, pa, bytes, prot, cache}]; a guard has pa null and prot "---"
+ *   page_tables         {tables, pages_4k, pages_2m, pages_1g, writable_executable, user,
+ *                        outside_ranges, mismatched}
+ *   frames              {total, used, free, total_kib, used_kib, free_kib, metadata_kib}
+ *   heap                {used_bytes, free_bytes, live_blocks, allocations, frees, failures}
+ *   boot_usec           {loader, kernel}; 0: unknown
+ *   self_check          {passed, failed}
+ *   stress              {passed, failed}: of all stress tests so far
+ * Virtual addresses are strings "0x..." because many readers lose what is beyond 2^53; physical
+ * addresses and sizes are numbers. */
 void report_json(void);
 
 #endif

@@ -1,7 +1,9 @@
 /* Owns: the report for programs; its shape is documented in report.h.
  * Relies on: json.c, the statistics of each layer. Stage: after the memory take-over. */
 #include "boot/context.h"
+#include "clock.h"
 #include "cpu.h"
+#include "cpus.h"
 #include "facts.h"
 #include "json.h"
 #include "layout.h"
@@ -9,10 +11,12 @@
 #include "mm/heap.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
+#include "nodes.h"
 #include "report.h"
 #include "runtime.h"
 #include "selfcheck.h"
 #include "serial.h"
+#include "stress.h"
 #include "version.h"
 
 static void add_firmware(struct json *json)
@@ -56,6 +60,46 @@ static void add_cpu(struct json *json)
     json_number(json, "virt_bits", cpu->virt_bits);
     json_string(json, "protections", protections);
     json_number(json, "tsc_hz", cpu_tsc_hz());
+    json_string(json, "tsc_source", clock_source_name());
+    json_end(json);
+}
+
+static void add_cpus(struct json *json)
+{
+    json_begin_array(json, "cpus");
+    for (unsigned id = 0; id < cpus_count(); id++) {
+        const struct cpu *cpu = cpus_get(id);
+        json_begin_object(json, NULL);
+        json_number(json, "id", id);
+        json_number(json, "lapic_id", cpu->lapic_id);
+        json_number(json, "acpi_uid", cpu->acpi_uid);
+        json_number(json, "node", cpu->node);
+        json_string(json, "state", facts_cpu_state(cpu->state));
+        json_end(json);
+    }
+    json_end(json);
+}
+
+static void add_nodes(struct json *json)
+{
+    json_begin_array(json, "nodes");
+    for (unsigned node = 0; node < nodes_count(); node++) {
+        struct pmm_node_stats frames;
+
+        pmm_get_node_stats(node, &frames);
+        json_begin_object(json, NULL);
+        json_number(json, "id", node);
+        json_number(json, "memory_bytes", nodes_memory_bytes(node));
+        json_begin_object(json, "frames");
+        json_number(json, "total", frames.total_kib / 4);
+        json_number(json, "free", frames.free_kib / 4);
+        json_end(json);
+        json_begin_array(json, "distances");
+        for (unsigned to = 0; to < nodes_count(); to++)
+            json_number(json, NULL, nodes_distance(node, to));
+        json_end(json);
+        json_end(json);
+    }
     json_end(json);
 }
 
@@ -113,22 +157,18 @@ static void add_kernel(struct json *json)
 
 static void add_ranges(struct json *json)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-
     json_begin_array(json, "ranges");
-    for (size_t i = 0; i < n; i++) {
-        const struct map_range *range = &ranges[i];
+    for (struct map_range range = {0}; mapper_next_range(&range);) {
         json_begin_object(json, NULL);
-        json_string(json, "name", range->name);
-        json_hex(json, "va", va_number(range->va));
-        if (range->prot)
-            json_number(json, "pa", pa_number(range->pa));
+        json_string(json, "name", range.name);
+        json_hex(json, "va", va_number(range.va));
+        if (range.prot)
+            json_number(json, "pa", pa_number(range.pa));
         else
             json_null(json, "pa");
-        json_number(json, "bytes", range->npages * PAGE_BYTES);
-        json_string(json, "prot", facts_prot(range->prot));
-        json_string(json, "cache", facts_cache(range->cache));
+        json_number(json, "bytes", range.npages * PAGE_BYTES);
+        json_string(json, "prot", facts_prot(range.prot));
+        json_string(json, "cache", facts_cache(range.cache));
         json_end(json);
     }
     json_end(json);
@@ -182,6 +222,7 @@ static void add_results(struct json *json)
 {
     struct facts_boot boot = facts_boot();
     struct selfcheck_result result = selfcheck_last();
+    struct stress_result stress = stress_total();
 
     json_begin_object(json, "boot_usec");
     json_number(json, "loader", boot.loader_usec);
@@ -190,6 +231,10 @@ static void add_results(struct json *json)
     json_begin_object(json, "self_check");
     json_number(json, "passed", result.passed);
     json_number(json, "failed", result.failed);
+    json_end(json);
+    json_begin_object(json, "stress");
+    json_number(json, "passed", stress.passed);
+    json_number(json, "failed", stress.failed);
     json_end(json);
 }
 
@@ -203,6 +248,8 @@ void report_json(void)
     add_firmware(&json);
     add_loader(&json);
     add_cpu(&json);
+    add_cpus(&json);
+    add_nodes(&json);
     add_memory(&json);
     add_framebuffer(&json);
     add_kernel(&json);

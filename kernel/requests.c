@@ -57,6 +57,13 @@ static volatile struct limine_entropy_request entropy = {
     .value_count = REQUEST_ENTROPY_VALUES,
 };
 
+/* All CPUs, in either mode of the local APICs. */
+IN_SECTION(".limine.requests")
+static volatile struct limine_mp_request mp = {
+    .head = REQUEST(LIMINE_MP, 0),
+    .flags = LIMINE_MP_X2APIC,
+};
+
 uint64_t request_response(enum request request)
 {
     switch (request) {
@@ -64,6 +71,8 @@ uint64_t request_response(enum request request)
         return paging_mode.head.response;
     case REQUEST_ENTROPY:
         return entropy.head.response;
+    case REQUEST_MP:
+        return mp.head.response;
     default:
         return plain[request].response;
     }
@@ -89,6 +98,7 @@ const char *request_name(enum request request)
         [REQUEST_TSC_FREQUENCY] = "TSC frequency",
         [REQUEST_PAGING_MODE] = "paging mode",
         [REQUEST_ENTROPY] = "entropy",
+        [REQUEST_MP] = "MP",
     };
     return names[request];
 }
@@ -98,8 +108,8 @@ uint64_t request_base_revision(void)
     static const uint64_t tag[] = {LIMINE_BASE_REVISION};
     if (base_revision[1] != tag[1])
         return base_revision[1];
-    return base_revision[2] == 0 ? BASE_REVISION
-                                 : 0; /* older loaders acknowledge, but do not tell */
+    /* Older loaders acknowledge, but do not tell. */
+    return base_revision[2] == 0 ? BASE_REVISION : 0;
 }
 
 bool request_base_revision_supported(void)

@@ -24,6 +24,7 @@ enum request {
     REQUEST_TSC_FREQUENCY,
     REQUEST_PAGING_MODE,
     REQUEST_ENTROPY,
+    REQUEST_MP,
     REQUESTS
 };
 

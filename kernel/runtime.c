@@ -12,6 +12,7 @@
 
 #include "boot/context.h"
 #include "cpu.h"
+#include "efi.h"
 #include "lapic.h"
 #include "mm/mapper.h"
 #include "mm/port.h"
@@ -21,21 +22,7 @@
 
 #define RESET_TIME_LIMIT_USEC 2000000
 
-#define EFI_MEMORY_WB      (1ull << 3)
-#define EFI_MEMORY_RUNTIME (1ull << 63)
-#define IDENTITY_END       0x0000800000000000ull
-
-enum { EFI_MEMORY_MAPPED_IO = 11, EFI_MEMORY_MAPPED_IO_PORTS = 12 };
-
-struct efi_descriptor {
-    uint32_t type;
-    uint32_t padding;
-    uint64_t physical_start;
-    uint64_t virtual_start;
-    uint64_t number_of_pages;
-    uint64_t attribute;
-};
-_Static_assert(sizeof(struct efi_descriptor) == 40, "the smallest descriptor");
+#define IDENTITY_END 0x0000800000000000ull
 
 struct efi_table_header {
     uint64_t signature;
@@ -71,6 +58,7 @@ _Static_assert(offsetof(struct efi_runtime_table, reset_system) == 104, "EFI_RUN
 static struct {
     struct space space;
     paddr_t kernel_root;
+    bool inside;           /* the firmware's space may be in use */
     uint64_t reset_system; /* 0: cannot be called */
     const char *wrong;     /* what read_tables did not like */
     struct runtime_firmware firmware;
@@ -80,7 +68,7 @@ static struct {
 
 static void map_firmware_region(const struct efi_descriptor *d)
 {
-    bool device = d->type == EFI_MEMORY_MAPPED_IO || d->type == EFI_MEMORY_MAPPED_IO_PORTS;
+    bool device = d->type == EFI_MAPPED_IO || d->type == EFI_MAPPED_IO_PORTS;
     cache_t cache = !device && (d->attribute & EFI_MEMORY_WB) ? CACHE_WB : CACHE_UC;
     prot_t prot = PROT_READ | PROT_WRITE | (device ? 0 : PROT_EXEC);
     mm_status_t status = MM_RANGE;
@@ -95,24 +83,19 @@ static void map_firmware_region(const struct efi_descriptor *d)
 
 static void map_firmware(void)
 {
-    const struct boot_efi_memmap *efi = &boot_context()->efi_memmap;
-    for (size_t at = 0; at + efi->descriptor_bytes <= efi->bytes; at += efi->descriptor_bytes) {
-        const struct efi_descriptor *d = (const void *)((const uint8_t *)efi->descriptors + at);
+    const struct efi_descriptor *d;
+    for (size_t i = 0; (d = efi_descriptor(i)) != NULL; i++)
         if (d->attribute & EFI_MEMORY_RUNTIME)
             map_firmware_region(d);
-    }
 }
 
 /* Our code, data, stacks and devices have to be there during a call; the direct map does not. */
 static mm_status_t map_kernel(void)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-    for (size_t i = 0; i < n; i++) {
-        const struct map_range *r = &ranges[i];
-        if (r->prot == 0 || va_lt(r->va, VA(MAPPER_DEVICE_BASE)))
+    for (struct map_range r = {0}; mapper_next_range(&r);) {
+        if (r.prot == 0 || va_lt(r.va, VA(MAPPER_DEVICE_BASE)))
             continue;
-        mm_status_t status = paging_map(&runtime.space, r->va, r->pa, r->npages, r->prot, r->cache);
+        mm_status_t status = paging_map(&runtime.space, r.va, r.pa, r.npages, r.prot, r.cache);
         if (status != MM_OK)
             return status;
     }
@@ -122,10 +105,18 @@ static mm_status_t map_kernel(void)
 /* Run function in the firmware's space; false if an exception or lapic's deadline ended it. */
 static bool in_firmware(void (*function)(void *), void *argument, struct trap_frame *caught)
 {
+    runtime.inside = true;
     port_set_root(runtime.space.root);
     bool returned = traps_try(function, argument, caught);
-    port_set_root(runtime.kernel_root);
+    runtime_leave();
     return returned;
+}
+
+void runtime_leave(void)
+{
+    if (runtime.inside)
+        port_set_root(runtime.kernel_root);
+    runtime.inside = false;
 }
 
 /* --- The firmware's tables ------------------------------------------------------------------- */
@@ -208,8 +199,7 @@ const struct runtime_firmware *runtime_firmware(void)
     return &runtime.firmware;
 }
 
-/* --- ResetSystem
- * ---------------------------------------------------------------------------------- */
+/* --- ResetSystem ----------------------------------------------------------------------------- */
 
 /* Firmware may use SSE, and expects it in the state of the calling convention. We never use it. */
 static void prepare_fpu(void)

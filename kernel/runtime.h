@@ -30,4 +30,7 @@ bool runtime_can_shut_down(void);
  * seconds: "returned", "timed out", "faulted", "no runtime services". */
 const char *runtime_reset(enum runtime_reset kind);
 
+/* Back into the kernel's address space, if a call is under way: for a panic in the middle of it. */
+void runtime_leave(void);
+
 #endif

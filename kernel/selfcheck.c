@@ -3,6 +3,7 @@
 #include "selfcheck.h"
 
 #include "cpu.h"
+#include "cpus.h"
 #include "gdt.h"
 #include "layout.h"
 #include "memory.h"
@@ -35,6 +36,7 @@ static bool protections_are_on(void)
     EXPECT(!cpu->smap || (c.cr4 & CR4_SMAP));
     EXPECT(!cpu->umip || (c.cr4 & CR4_UMIP));
     EXPECT(!cpu->pge || (c.cr4 & CR4_PGE));
+    EXPECT(!cpu->mce || (c.cr4 & CR4_MCE));
     return true;
 }
 
@@ -51,11 +53,6 @@ static bool tables_are_ours(void)
     EXPECT(!pa_eq(root, memory_loader_root()));
     return true;
 }
-
-struct table_register {
-    uint16_t limit;
-    uint64_t base;
-} __attribute__((packed));
 
 static bool in_image(uint64_t address)
 {
@@ -78,7 +75,7 @@ static bool segments_are_ours(void)
 static bool stack_is_ours(void)
 {
     uint64_t rsp = (uint64_t)(uintptr_t)__builtin_frame_address(0);
-    EXPECT(layout_in_stack(rsp, 16));
+    EXPECT(cpus_in_stack(rsp, 16));
     return true;
 }
 
@@ -155,6 +152,7 @@ struct selfcheck_result selfcheck_run(void)
     run_part(&selfcheck_paging);
     run_part(&selfcheck_heap);
     run_part(&selfcheck_faults);
+    run_part(&selfcheck_smp);
     kprintf("self-check: %u passed, %u failed\n", last.passed, last.failed);
     return last;
 }

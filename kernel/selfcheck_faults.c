@@ -80,6 +80,49 @@ static bool stack_guards_fault(void)
     return true;
 }
 
+/* A try that was abandoned is over: what comes before its caller goes on must not end it again. */
+#define VECTOR 0xf0 /* nobody's */
+static bool abandoned_once;
+
+static void abandon_twice(struct trap_frame *frame)
+{
+    bool first = traps_abandon(frame);
+    abandoned_once = first && !traps_abandon(frame);
+}
+
+static void interrupt(void *unused)
+{
+    (void)unused;
+    __asm__ volatile("int %0" ::"i"(VECTOR));
+}
+
+static bool a_try_ends_once(void)
+{
+    struct trap_frame frame;
+    traps_set(VECTOR, abandon_twice);
+    bool returned = traps_try(interrupt, NULL, &frame);
+    traps_set(VECTOR, NULL);
+    EXPECT(!returned && frame.vector == VECTOR && abandoned_once);
+    EXPECT(!traps_abandon(&frame)); /* none runs */
+    return true;
+}
+
+/* One fault survived within a try, and then one that ends it. */
+static void fault_twice(void *survived)
+{
+    *(bool *)survived = faults(read_byte, VA(0), 0);
+    write_byte((void *)va_number(VA(8)));
+}
+
+static bool tries_nest(void)
+{
+    struct trap_frame frame;
+    bool survived = false;
+    EXPECT(!traps_try(fault_twice, &survived, &frame));
+    EXPECT(survived && frame.vector == TRAP_PAGE_FAULT && frame.error == FAULT_WRITE);
+    return true;
+}
+
 /* What SMEP and SMAP are for: the kernel led to a page of user mode. */
 static bool user_pages_are_out_of_reach(void)
 {
@@ -99,6 +142,8 @@ static bool user_pages_are_out_of_reach(void)
 }
 
 static const struct selfcheck fault_checks[] = {
+    {"faults: a try ends once", a_try_ends_once},
+    {"faults: tries nest", tries_nest},
     {"faults: page 0", null_page_faults},
     {"faults: write to read-only data", rodata_is_read_only},
     {"faults: write to text", text_is_read_only},

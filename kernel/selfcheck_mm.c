@@ -214,13 +214,12 @@ static bool audit_finds_nothing(void)
 
 static bool guards_are_absent(void)
 {
-    size_t n, guards = 0;
-    const struct map_range *ranges = mapper_ranges(&n);
+    size_t guards = 0;
     struct mapping mapping;
-    for (size_t i = 0; i < n; i++) {
-        if (ranges[i].prot != 0)
+    for (struct map_range range = {0}; mapper_next_range(&range);) {
+        if (range.prot != 0)
             continue;
-        EXPECT(paging_query(mapper_kernel_space(), ranges[i].va, &mapping) == MM_NOTFOUND);
+        EXPECT(paging_query(mapper_kernel_space(), range.va, &mapping) == MM_NOTFOUND);
         guards++;
     }
     EXPECT(guards >= 2 + IST_STACKS); /* page 0, the boot stack's, one per interrupt stack */
@@ -238,8 +237,7 @@ static const struct selfcheck paging_checks[] = {
 };
 const struct selfcheck_part selfcheck_paging = PART(paging_checks);
 
-/* --- Heap
- * ----------------------------------------------------------------------------------------- */
+/* --- Heap ------------------------------------------------------------------------------------ */
 
 static bool all_bytes_are(const uint8_t *p, size_t bytes, uint8_t value)
 {

@@ -26,6 +26,7 @@ enum {
     LSR_DATA_READY = 0x01,
     LSR_HOLDING_EMPTY = 0x20,
     LSR_ALL_SENT = 0x40,
+    LSR_NOTHING_THERE = 0xff, /* an empty bus reads as ones: the UART was unplugged */
 
     FIFO_BYTES = 16,
     DIVISOR_115200 = 1,
@@ -115,7 +116,8 @@ void serial_write(const char *text, size_t bytes)
 
 int serial_read(void)
 {
-    if (!uart.present || !(io_in8(UART_LSR) & LSR_DATA_READY))
+    uint8_t status = uart.present ? io_in8(UART_LSR) : 0;
+    if (!(status & LSR_DATA_READY) || status == LSR_NOTHING_THERE)
         return -1;
     return io_in8(UART_DATA);
 }

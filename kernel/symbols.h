@@ -3,13 +3,10 @@
 #ifndef QL_KERNEL_SYMBOLS_H
 #define QL_KERNEL_SYMBOLS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* The function that covers address, and how far into it address is; NULL if it is not kernel text
  * or the table is empty. */
 const char *symbols_find(uint64_t address, uint64_t *offset);
-
-size_t symbols_count(void);
 
 #endif

@@ -64,7 +64,8 @@ trap_entry:
     .size trap_entry, . - trap_entry
 
 /* bool traps_call(void (*function)(void *), void *argument, uint64_t *resume_rsp)
- * Stores where traps_abandon has to resume, calls, and answers true; resumed there, answers false. */
+ * Stores where traps_abandon has to resume, calls, and answers true; resumed there, answers false. What
+ * was stored is taken back before the stack under it is given up: an interrupt may come in between. */
     .globl traps_call
     .hidden traps_call
     .type traps_call, @function
@@ -77,15 +78,17 @@ traps_call:
     pushq %r14
     pushq %r15
     pushfq
+    movq %rdx, %rbx
     movq %rsp, (%rdx)
     movq %rdi, %rax
     movq %rsi, %rdi
-    call *%rax
+    call *%rax                          /* 8 words were pushed with the return address: aligned */
+    movq $0, (%rbx)
     movl $1, %eax
     jmp 1f
     .globl traps_resume
     .hidden traps_resume
-traps_resume:                           /* RSP is what was stored, all else is lost */
+traps_resume:                           /* RSP is what was stored, interrupts are off, all else is lost */
     xorl %eax, %eax
 1:  popfq
     popq %r15

@@ -1,9 +1,11 @@
-/* Owns: the IDT, the table of handlers, the point that traps_try resumes at.
+/* Owns: the IDT and the table of handlers, which all CPUs share; on each CPU the point that
+ * traps_try resumes at.
  * Relies on: trap_stubs.S for the entry points, gdt.c for segments and stacks, panic for what
  * nobody takes. Stage: "traps", then for ever. */
 #include "traps.h"
 
 #include "check.h"
+#include "cpus.h"
 #include "gdt.h"
 #include "layout.h"
 #include "panic.h"
@@ -22,21 +24,14 @@ struct gate {
 _Static_assert(sizeof(struct gate) == 16, "what the CPU reads");
 _Static_assert(sizeof(struct trap_frame) == 22 * 8, "what trap_stubs.S pushes");
 
-struct table_register {
-    uint16_t limit;
-    uint64_t base;
-} __attribute__((packed));
-
 /* trap_stubs.S */
 extern const uint8_t trap_stubs[], traps_resume[];
 bool traps_call(void (*function)(void *), void *argument, uint64_t *resume_rsp);
 void traps_dispatch(struct trap_frame *frame);
 
 static struct gate idt[TRAP_VECTORS] __attribute__((aligned(16)));
-static trap_handler_t handlers[TRAP_VECTORS];
-
-static uint64_t resume_rsp; /* 0: no traps_try runs */
-static struct trap_frame last_caught;
+static trap_handler_t handlers[TRAP_VECTORS]; /* set before other CPUs run */
+static struct segments boot_segments;
 
 static uint8_t ist_of(unsigned vector)
 {
@@ -54,7 +49,7 @@ static uint8_t ist_of(unsigned vector)
 
 void traps_init(void)
 {
-    gdt_init();
+    gdt_load(&boot_segments, &boot_stacks);
     for (unsigned vector = 0; vector < TRAP_VECTORS; vector++) {
         uint64_t entry = va_of(trap_stubs + vector * STUB_BYTES).v;
         idt[vector] = (struct gate){
@@ -66,6 +61,11 @@ void traps_init(void)
             .offset_high = (uint32_t)(entry >> 32),
         };
     }
+    traps_join();
+}
+
+void traps_join(void)
+{
     struct table_register idtr = {sizeof idt - 1, va_of(idt).v};
     __asm__ volatile("lidt %0" ::"m"(idtr));
 }
@@ -78,28 +78,44 @@ void traps_set(unsigned vector, trap_handler_t handler)
 
 bool traps_try(void (*function)(void *), void *argument, struct trap_frame *caught)
 {
-    uint64_t outer = resume_rsp;
-    bool returned = traps_call(function, argument, &resume_rsp);
-    resume_rsp = outer;
-    if (!returned && caught)
-        *caught = last_caught;
+    struct cpu *cpu = cpu_current();
+    struct trap_frame *outer_caught = cpu->trap_caught;
+    uint64_t outer = cpu->trap_resume;
+    cpu->trap_caught = caught;
+    bool returned = traps_call(function, argument, &cpu->trap_resume);
+    cpu->trap_resume = outer;
+    cpu->trap_caught = outer_caught;
     return returned;
 }
 
 bool traps_abandon(struct trap_frame *frame)
 {
-    if (resume_rsp == 0)
+    struct cpu *cpu = cpu_current();
+    if (cpu->trap_resume == 0)
         return false;
-    last_caught = *frame;
+    if (cpu->trap_caught)
+        *cpu->trap_caught = *frame;
     frame->rip = va_of(traps_resume).v;
-    frame->rsp = resume_rsp;
-    frame->rflags = 2; /* interrupts off; traps_call restores the flags of its caller */
+    frame->cs = GDT_CODE; /* firmware may run on selectors of its own */
+    frame->rsp = cpu->trap_resume;
+    frame->ss = GDT_DATA;
+    frame->rflags = 2;    /* interrupts off; traps_call restores the flags of its caller */
+    cpu->trap_resume = 0; /* it can be resumed once: the next interrupt finds that stack in use */
     return true;
 }
 
 void traps_forget_try(void)
 {
-    resume_rsp = 0;
+    cpu_current()->trap_resume = 0;
+}
+
+void traps_aside(void (*function)(void *), void *argument)
+{
+    struct cpu *cpu = cpu_current();
+    uint64_t outer = cpu->trap_resume;
+    cpu->trap_resume = 0;
+    function(argument);
+    cpu->trap_resume = outer;
 }
 
 void traps_dispatch(struct trap_frame *frame)
@@ -108,7 +124,7 @@ void traps_dispatch(struct trap_frame *frame)
         handlers[frame->vector](frame);
         return;
     }
-    /* Interrupts are on only around firmware calls, which may leave some device's pending. */
+    /* Of a device that the firmware left on: the local APICs hold back what comes through them. */
     if (frame->vector >= TRAP_EXCEPTIONS)
         return;
     bool fatal = frame->vector == TRAP_NMI || frame->vector == TRAP_MACHINE_CHECK;

@@ -40,6 +40,9 @@ typedef void (*trap_handler_t)(struct trap_frame *frame);
 /* GDT, TSS with the IST stacks, IDT: everything that makes an exception end in words. */
 void traps_init(void);
 
+/* The same IDT on a CPU that comes later, and has loaded segments of its own. */
+void traps_join(void);
+
 /* Let handler take a vector from now on; NULL gives it back to the panic. */
 void traps_set(unsigned vector, trap_handler_t handler);
 
@@ -51,7 +54,12 @@ bool traps_try(void (*function)(void *), void *argument, struct trap_frame *caug
 /* In a trap handler: make the traps_try that runs return false. False: none runs. */
 bool traps_abandon(struct trap_frame *frame);
 
-/* From now on no exception is survived. For a panic, which must not be ended by what went wrong. */
+/* Run function(argument), which an interrupt asks for, apart from what it interrupted: an exception
+ * must not be taken for one of a traps_try that happens to run here. */
+void traps_aside(void (*function)(void *), void *argument);
+
+/* From now on no exception on this CPU is survived. For a panic, which must not be ended by what
+ * went wrong. */
 void traps_forget_try(void);
 
 /* "page fault", "general protection fault", ...; "interrupt" for 32 and up. */

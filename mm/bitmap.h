@@ -64,6 +64,19 @@ static inline bool bitmap_all(const uint64_t *words, uint64_t first, uint64_t co
     return true;
 }
 
+/* How many bits of the range are 1. */
+static inline uint64_t bitmap_count(const uint64_t *words, uint64_t first, uint64_t count)
+{
+    uint64_t ones = 0;
+    while (count > 0) {
+        struct bitmap_part part = bitmap_first_part(first, count);
+        ones += (uint64_t)__builtin_popcountll(words[part.word] & part.mask);
+        first += part.count;
+        count -= part.count;
+    }
+    return ones;
+}
+
 /* The highest bit of that value in [low, end). False, and *out untouched, if there is none. */
 static inline bool bitmap_find_last(const uint64_t *words, uint64_t low, uint64_t end, bool value,
                                     uint64_t *out)

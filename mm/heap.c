@@ -38,7 +38,7 @@ struct heap {
     bool exhaustion_logged;
 };
 
-static struct spinlock heap_lock = SPINLOCK_INIT;
+static struct spinlock heap_lock = SPINLOCK_INIT(LOCK_HEAP, "heap");
 static struct heap heap GUARDED_BY(heap_lock);
 
 /* --- Runs ----------------------------------------------------------------- */

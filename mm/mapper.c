@@ -1,6 +1,6 @@
 /* Owns: the kernel's address space, as a table of named ranges and as the page tables made from it.
  * Relies on: paging for the tables, the pmm for the memory of the list itself.
- * Stage: built at "frames" and switched to at once; one CPU brings devices in, so there is no lock.
+ * Stage: built at "frames" and switched to at once; devices join it later, from any CPU.
  *
  *   0000000000000000  null page            guard
  *         ...
@@ -8,6 +8,7 @@
  *     + image_pa        kernel alias       text and rodata seen from there: R
  *         ...
  *   ffffe00000000000  framebuffer, devices RW, write-combining or uncached
+ *                     CPUs' stacks         RW, with a guard under each
  *         ...
  *   image_va          kernel text          RX
  *                     kernel rodata        R
@@ -18,6 +19,7 @@
 #include "mm/mapper.h"
 
 #include "check.h"
+#include "lock.h"
 #include "mm/hhdm.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
@@ -55,13 +57,14 @@ static const struct rule data_rule = {"kernel data", PROT_RW, CACHE_WB};
 static const struct rule framebuffer_rule = {"framebuffer", PROT_RW, CACHE_WC};
 static const struct rule null_rule = {"null page", 0, CACHE_WB};
 
+static struct rwlock mapper_lock = RWLOCK_INIT(LOCK_MAPPER, "mapper");
 static struct {
     struct map_range *ranges; /* ascending by va, never overlapping */
     size_t count;
     size_t nframes;      /* that hold the array */
     vaddr_t next_device; /* nothing is mapped from here to the end of the device window */
-    struct space *kernel;
-} mapper;
+} mapper GUARDED_BY(mapper_lock);
+static struct space *kernel_space; /* written once, before other CPUs start */
 
 /* --- The list of ranges --------------------------------------------------- */
 
@@ -71,7 +74,28 @@ static vaddr_t range_last(const struct map_range *r)
     return va_add(r->va, r->npages * PAGE_BYTES - 1);
 }
 
-static void free_ranges(void)
+/* The first range that ends behind va: the one that covers it, or the next; NULL if there
+ * is none. */
+static const struct map_range *range_from(vaddr_t va) REQUIRES_SHARED(mapper_lock)
+{
+    size_t low = 0, high = mapper.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (va_lt(range_last(&mapper.ranges[middle]), va))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < mapper.count ? &mapper.ranges[low] : NULL;
+}
+
+static const struct map_range *range_at(vaddr_t va) REQUIRES_SHARED(mapper_lock)
+{
+    const struct map_range *r = range_from(va);
+    return r != NULL && va_le(r->va, va) ? r : NULL;
+}
+
+static void free_ranges(void) REQUIRES(mapper_lock)
 {
     if (mapper.nframes > 0)
         pmm_free_frames(virt_to_phys(mapper.ranges), mapper.nframes);
@@ -81,7 +105,7 @@ static void free_ranges(void)
 
 /* Make room for one more. The list lives in frames of its own, as nobody knows how many pieces a
  * memory map has; it grows by doubling. */
-static mm_status_t reserve_range(void)
+static mm_status_t reserve_range(void) REQUIRES(mapper_lock)
 {
     size_t capacity = mapper.nframes * FRAME_BYTES / sizeof *mapper.ranges;
     if (mapper.count < capacity)
@@ -112,6 +136,7 @@ static bool continues(const struct map_range *a, const struct map_range *b)
 
 /* Put a range into its place. errors: MM_INVAL if it overlaps another */
 static mm_status_t add_range(const struct rule *rule, vaddr_t va, paddr_t pa, uint64_t npages)
+    REQUIRES(mapper_lock)
 {
     struct map_range new = {rule->name, va, pa, npages, rule->prot, rule->cache};
     if (npages == 0)
@@ -137,7 +162,7 @@ static mm_status_t add_range(const struct rule *rule, vaddr_t va, paddr_t pa, ui
     return MM_OK;
 }
 
-static void remove_range(vaddr_t va)
+static void remove_range(vaddr_t va) REQUIRES(mapper_lock)
 {
     size_t at = 0;
     while (!va_eq(mapper.ranges[at].va, va))
@@ -182,13 +207,13 @@ static mm_status_t check_input(const struct mapper_input *in)
 }
 
 static mm_status_t add_part(const struct mapper_input *in, const struct rule *rule,
-                            const struct image_part *part)
+                            const struct image_part *part) REQUIRES(mapper_lock)
 {
     return add_range(rule, part->start, part_pa(in, part->start), part_pages(part));
 }
 
 /* Data in the pieces that its guards leave, and the guards themselves. */
-static mm_status_t add_data(const struct mapper_input *in)
+static mm_status_t add_data(const struct mapper_input *in) REQUIRES(mapper_lock)
 {
     struct image_part piece = {in->data.start, in->data.end};
     for (size_t i = 0; i < in->nguards; i++) {
@@ -205,7 +230,7 @@ static mm_status_t add_data(const struct mapper_input *in)
     return add_part(in, &data_rule, &piece);
 }
 
-static mm_status_t add_image(const struct mapper_input *in)
+static mm_status_t add_image(const struct mapper_input *in) REQUIRES(mapper_lock)
 {
     mm_status_t status = add_part(in, &text_rule, &in->text);
     if (status == MM_OK)
@@ -216,6 +241,7 @@ static mm_status_t add_image(const struct mapper_input *in)
 }
 
 static mm_status_t add_direct(const struct rule *rule, paddr_t base, paddr_t end)
+    REQUIRES(mapper_lock)
 {
     if (!pa_lt(base, end))
         return MM_OK;
@@ -224,7 +250,7 @@ static mm_status_t add_direct(const struct rule *rule, paddr_t base, paddr_t end
 
 /* RAM in the direct map, with the parts of the image cut out that must not be written. */
 static mm_status_t add_direct_around_image(const struct mapper_input *in, const struct rule *rule,
-                                           paddr_t base, paddr_t end)
+                                           paddr_t base, paddr_t end) REQUIRES(mapper_lock)
 {
     const struct image_part *first = &in->text, *second = &in->rodata;
     if (va_lt(second->start, first->start))
@@ -248,7 +274,7 @@ static mm_status_t add_direct_around_image(const struct mapper_input *in, const 
 
 /* All of the direct map. Only RAM consists of whole pages: where two other regions share one, it
  * goes to the lower of them. */
-static mm_status_t add_direct_map(const struct mapper_input *in)
+static mm_status_t add_direct_map(const struct mapper_input *in) REQUIRES(mapper_lock)
 {
     paddr_t done = PA(0);
     for (size_t i = 0; i < in->nmap; i++) {
@@ -268,6 +294,7 @@ static mm_status_t add_direct_map(const struct mapper_input *in)
 
 /* Whole pages around bytes at pa, mapped at va. The page behind them stays a hole. */
 static mm_status_t add_device(const struct rule *rule, vaddr_t va, paddr_t pa, uint64_t bytes)
+    REQUIRES(mapper_lock)
 {
     if (bytes == 0)
         return MM_INVAL;
@@ -283,7 +310,7 @@ static mm_status_t add_device(const struct rule *rule, vaddr_t va, paddr_t pa, u
     return status;
 }
 
-static mm_status_t add_all(const struct mapper_input *in)
+static mm_status_t add_all(const struct mapper_input *in) REQUIRES(mapper_lock)
 {
     mm_status_t status = add_range(&null_rule, VA(0), PA(0), 1);
     if (status == MM_OK)
@@ -298,7 +325,7 @@ static mm_status_t add_all(const struct mapper_input *in)
 
 /* --- The interface -------------------------------------------------------- */
 
-static mm_status_t map_all(struct space *space)
+static mm_status_t map_all(struct space *space) REQUIRES_SHARED(mapper_lock)
 {
     for (size_t i = 0; i < mapper.count; i++) {
         const struct map_range *r = &mapper.ranges[i];
@@ -311,21 +338,22 @@ static mm_status_t map_all(struct space *space)
     return MM_OK;
 }
 
-mm_status_t mapper_build(const struct mapper_input *input, struct space *out)
+static mm_status_t build_locked(const struct mapper_input *in, struct space *out)
+    REQUIRES(mapper_lock)
 {
     mapper.ranges = NULL;
     mapper.count = mapper.nframes = 0;
     mapper.next_device = VA(MAPPER_DEVICE_BASE);
-    mapper.kernel = NULL;
+    __atomic_store_n(&kernel_space, NULL, __ATOMIC_RELAXED);
 
-    mm_status_t status = check_input(input);
+    mm_status_t status = check_input(in);
     if (status != MM_OK)
         return status;
     struct space space;
     status = paging_create(&space);
     if (status != MM_OK)
         return status;
-    status = add_all(input);
+    status = add_all(in);
     if (status == MM_OK)
         status = map_all(&space);
     if (status != MM_OK) {
@@ -337,30 +365,39 @@ mm_status_t mapper_build(const struct mapper_input *input, struct space *out)
     return MM_OK;
 }
 
+mm_status_t mapper_build(const struct mapper_input *input, struct space *out)
+{
+    irq_state_t irq = write_lock(&mapper_lock);
+    mm_status_t status = build_locked(input, out);
+    write_unlock(&mapper_lock, irq);
+    return status;
+}
+
 void mapper_switch(struct space *space)
 {
+    space->kernel = true;
     paging_switch(space);
-    mapper.kernel = space;
+    __atomic_store_n(&kernel_space, space, __ATOMIC_RELEASE);
 }
 
 struct space *mapper_kernel_space(void)
 {
-    ASSERT(mapper.kernel != NULL);
-    return mapper.kernel;
+    struct space *space = __atomic_load_n(&kernel_space, __ATOMIC_ACQUIRE);
+    ASSERT(space != NULL);
+    return space;
 }
 
-mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
-                              vaddr_t *out)
+static mm_status_t map_device_locked(const struct rule *rule, paddr_t pa, uint64_t bytes,
+                                     vaddr_t *out) REQUIRES(mapper_lock)
 {
-    const struct rule rule = {name, PROT_RW, cache};
     vaddr_t before = mapper.next_device;
     paddr_t base = pa_align_down(pa, PAGE_BYTES);
     /* The same place within 2 MiB as the memory has: large pages fit. */
     vaddr_t va = va_add(va_align_up(before, HUGE_2M), pa_diff(pa_align_down(base, HUGE_2M), base));
-    mm_status_t status = add_device(&rule, va, pa, bytes);
+    mm_status_t status = add_device(rule, va, pa, bytes);
     if (status != MM_OK)
         return status;
-    const struct map_range *r = mapper_find(va);
+    const struct map_range *r = range_at(va);
     status = paging_map(mapper_kernel_space(), r->va, r->pa, r->npages, r->prot, r->cache);
     if (status != MM_OK) {
         remove_range(va);
@@ -371,31 +408,82 @@ mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cach
     return MM_OK;
 }
 
-const struct map_range *mapper_ranges(size_t *n)
+mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
+                              vaddr_t *out)
 {
-    *n = mapper.count;
-    return mapper.ranges;
+    const struct rule rule = {name, PROT_RW, cache};
+    irq_state_t irq = write_lock(&mapper_lock);
+    mm_status_t status = map_device_locked(&rule, pa, bytes, out);
+    write_unlock(&mapper_lock, irq);
+    return status;
 }
 
-/* The first range that ends behind va: the one that covers it, or the
- * next; NULL if there is none. */
-static const struct map_range *range_from(vaddr_t va)
+static mm_status_t map_stack_locked(const struct rule *guard_rule, const struct rule *rule,
+                                    paddr_t pa, uint64_t npages, vaddr_t *out) REQUIRES(mapper_lock)
 {
-    size_t low = 0, high = mapper.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (va_lt(range_last(&mapper.ranges[middle]), va))
-            low = middle + 1;
-        else
-            high = middle;
+    vaddr_t guard = mapper.next_device, va = va_add(guard, PAGE_BYTES);
+    if (npages + 1 > va_diff(guard, VA(DEVICE_END)) / PAGE_BYTES)
+        return MM_RANGE;
+    mm_status_t status = add_range(guard_rule, guard, PA(0), 1);
+    if (status != MM_OK)
+        return status;
+    status = add_range(rule, va, pa, npages);
+    if (status == MM_OK) {
+        status = paging_map(mapper_kernel_space(), va, pa, npages, rule->prot, rule->cache);
+        if (status != MM_OK)
+            remove_range(va);
     }
-    return low < mapper.count ? &mapper.ranges[low] : NULL;
+    if (status != MM_OK) {
+        remove_range(guard);
+        return status;
+    }
+    mapper.next_device = va_add(va, npages * PAGE_BYTES);
+    *out = guard;
+    return MM_OK;
 }
 
-const struct map_range *mapper_find(vaddr_t va)
+mm_status_t mapper_map_stack(const char *guard_name, const char *name, paddr_t pa, uint64_t npages,
+                             vaddr_t *out)
 {
-    const struct map_range *r = range_from(va);
-    return r != NULL && va_le(r->va, va) ? r : NULL;
+    const struct rule guard_rule = {guard_name, 0, CACHE_WB}, rule = {name, PROT_RW, CACHE_WB};
+    irq_state_t irq = write_lock(&mapper_lock);
+    mm_status_t status = map_stack_locked(&guard_rule, &rule, pa, npages, out);
+    write_unlock(&mapper_lock, irq);
+    return status;
+}
+
+bool mapper_next_range(struct map_range *range)
+{
+    irq_state_t irq = read_lock(&mapper_lock);
+    const struct map_range *r = mapper.count > 0 ? mapper.ranges : NULL;
+    if (r != NULL && range->npages > 0) {
+        vaddr_t last = range_last(range);
+        r = va_eq(last, VA(UINT64_MAX)) ? NULL : range_from(va_add(last, 1));
+    }
+    if (r != NULL)
+        *range = *r;
+    read_unlock(&mapper_lock, irq);
+    return r != NULL;
+}
+
+bool mapper_find(vaddr_t va, struct map_range *out)
+{
+    irq_state_t irq = read_lock(&mapper_lock);
+    const struct map_range *r = range_at(va);
+    if (r != NULL)
+        *out = *r;
+    read_unlock(&mapper_lock, irq);
+    return r != NULL;
+}
+
+/* The list may be torn, but never leads out of memory that is mapped: its old frames stay in the
+ * direct map, and a new array is in place before its count grows. */
+bool mapper_find_in_panic(vaddr_t va, struct map_range *out) NO_LOCK_ANALYSIS
+{
+    const struct map_range *r = range_at(va);
+    if (r != NULL)
+        *out = *r;
+    return r != NULL;
 }
 
 /* --- The audit ------------------------------------------------------------ */
@@ -416,6 +504,7 @@ static bool is_as_listed(const struct mapping *run, const struct map_range *r, v
 
 /* Hold the run against the list, piece by piece. Returns the pages that are as the list says. */
 static uint64_t audit_coverage(const struct mapping *run, struct mapper_audit *out)
+    REQUIRES_SHARED(mapper_lock)
 {
     uint64_t matched = 0;
     vaddr_t last = va_add(run->va, run->bytes - 1);
@@ -456,9 +545,11 @@ static uint64_t count_bad(const struct mapper_audit *audit)
            audit->mismatched;
 }
 
+/* Other CPUs may go on mapping outside of the list; the list itself stands still meanwhile. */
 bool mapper_audit(struct space *space, struct mapper_audit *out)
 {
     struct mapper_audit audit = {0};
+    irq_state_t irq = read_lock(&mapper_lock);
     uint64_t listed = 0, matched = 0;
     for (size_t i = 0; i < mapper.count; i++)
         listed += mapper.ranges[i].prot != 0 ? mapper.ranges[i].npages : 0;
@@ -471,6 +562,7 @@ bool mapper_audit(struct space *space, struct mapper_audit *out)
         if (before == 0 && count_bad(&audit) != 0)
             audit.first_bad = run.va;
     }
+    read_unlock(&mapper_lock, irq);
     audit.mismatched = listed - matched;
     *out = audit;
     return count_bad(&audit) == 0;

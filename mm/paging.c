@@ -1,5 +1,5 @@
 /* Owns: the page tables of an address space, and each frame that holds one.
- * Relies on: the pmm for frames, the direct map to reach them, the port for the TLB and CR3.
+ * Relies on: the pmm for frames, the direct map to reach them, the port for the TLBs and CR3.
  * Stage: from "frames" on.
  *
  *        63      48 47      39 38      30 29      21 20      12 11           0
@@ -17,12 +17,18 @@
  *
  * Whole or not at all: an operation first looks whether it may succeed, then gets every frame that
  * it needs to split pages, and only then changes entries. Mapping alone allocates on the way; what
- * it did can be taken back exactly, as nothing was mapped there before. */
+ * it did can be taken back exactly, as nothing was mapped there before.
+ *
+ * Other CPUs walk the tables while they change, without the lock: each entry is stored at once, and
+ * a table is complete before the entry that leads to it. What an operation makes stale is gathered
+ * and forgotten by all of them at its end, still under the lock; only then may frames be reused. */
 #include "mm/paging.h"
 
 #include "check.h"
+#include "config.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
+#include "mm/tlb.h"
 #include "tables.h"
 
 struct range {
@@ -52,34 +58,47 @@ static mm_status_t add_table(struct space *space, pte_t *slot, vaddr_t va) REQUI
     if (status != MM_OK)
         return status;
     memset64(table_at(table), 0, TABLE_SLOTS);
-    *slot = pte_make_table(table, va);
+    pte_write(slot, pte_make_table(table, va));
     space->ntables++;
     return MM_OK;
 }
 
-/* Tables that were unhooked. The CPU may walk them until the TLB is flushed, so their frames must
- * not be used for anything else before. They are chained through their first slot: an aligned
- * address is an entry that is not present. */
-struct doomed {
-    paddr_t first;
-    uint64_t count;
+/* What an operation leaves to be done at its end: translations that CPUs must forget, and tables
+ * that were unhooked. CPUs may walk these until then, so their frames must not be used for anything
+ * else before. They are chained through their first slot: an aligned address is an entry that is
+ * not present. */
+struct change {
+    struct tlb_batch stale;
+    paddr_t unhooked;
+    uint64_t count; /* of unhooked tables */
 };
 
-static void doom_table(struct doomed *doomed, pte_t *slot)
+static void unhook_table(struct change *change, pte_t *slot, vaddr_t va)
 {
     paddr_t table = pte_table(*slot);
-    slot->raw = 0;
-    table_at(table)[0].raw = doomed->first.v;
-    doomed->first = table;
-    doomed->count++;
+    pte_write(slot, (pte_t){0});
+    pte_write(&table_at(table)[0], (pte_t){change->unhooked.v});
+    change->unhooked = table;
+    change->count++;
+    if (tlb_batch_is_empty(&change->stale)) /* no page was in it, but CPUs cache tables, too */
+        tlb_batch_add(&change->stale, va, PAGE_BYTES);
 }
 
-static void free_doomed(struct space *space, struct doomed *doomed) REQUIRES(space->lock)
+/* Who loads the space from now on is not in the set and finds the new entries: it puts itself into
+ * the set before it walks them, and the fence keeps us from reading the set before we have written
+ * them. */
+static void finish(struct space *space, struct change *change) REQUIRES(space->lock)
 {
-    space->ntables -= doomed->count;
-    for (; doomed->count > 0; doomed->count--) {
-        paddr_t table = doomed->first;
-        doomed->first = PA(table_at(table)[0].raw);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    struct cpu_set cpus = cpu_set_copy(&space->cpus);
+    change->stale.root = space->root;
+    if (!tlb_batch_is_empty(&change->stale) && !cpu_set_is_empty(&cpus))
+        port_tlb_shootdown(&cpus, &change->stale);
+
+    space->ntables -= change->count;
+    for (; change->count > 0; change->count--) {
+        paddr_t table = change->unhooked;
+        change->unhooked = PA(table_at(table)[0].raw);
         pmm_free_frame(table);
     }
 }
@@ -104,16 +123,19 @@ static bool all_pages_are(const pte_t *table, unsigned level, struct range *r, b
 
 /* Clear every page of the range, mapped or not, and unhook the tables that become empty. Pages
  * never reach over the ends of the range: the caller has split them. */
-static void clear_pages(pte_t *table, unsigned level, struct range *r, struct doomed *doomed)
+static void clear_pages(pte_t *table, unsigned level, struct range *r, struct change *change)
 {
     for (unsigned i = level_slot(r->va, level); i < TABLE_SLOTS && r->npages > 0; i++) {
         if (pte_is_table(table[i], level)) {
             pte_t *child = child_of(table[i]);
-            clear_pages(child, level - 1, r, doomed);
+            vaddr_t va = r->va;
+            clear_pages(child, level - 1, r, change);
             if (table_is_empty(child))
-                doom_table(doomed, &table[i]);
+                unhook_table(change, &table[i], va);
         } else {
-            table[i].raw = 0;
+            if (pte_present(table[i]))
+                tlb_batch_add(&change->stale, r->va, level_bytes(level));
+            pte_write(&table[i], (pte_t){0});
             skip(r, pages_in_entry(r, level));
         }
     }
@@ -121,13 +143,18 @@ static void clear_pages(pte_t *table, unsigned level, struct range *r, struct do
 
 /* Give every page of the range a new protection and memory type. As for clear_pages, none reaches
  * over its ends. */
-static void protect_pages(pte_t *table, unsigned level, struct range *r, prot_t prot, cache_t cache)
+static void protect_pages(pte_t *table, unsigned level, struct range *r, prot_t prot, cache_t cache,
+                          struct change *change)
 {
     for (unsigned i = level_slot(r->va, level); i < TABLE_SLOTS && r->npages > 0; i++) {
         if (pte_is_table(table[i], level)) {
-            protect_pages(child_of(table[i]), level - 1, r, prot, cache);
+            protect_pages(child_of(table[i]), level - 1, r, prot, cache, change);
         } else {
-            table[i] = pte_make_page(pte_page(table[i], level), prot, cache, level);
+            pte_t page = pte_make_page(pte_page(table[i], level), prot, cache, level);
+            if (page.raw != table[i].raw) {
+                pte_write(&table[i], page);
+                tlb_batch_add(&change->stale, r->va, level_bytes(level));
+            }
             skip(r, pages_in_entry(r, level));
         }
     }
@@ -159,7 +186,7 @@ static mm_status_t fill_pages(struct space *space, pte_t *table, unsigned level,
 {
     for (unsigned i = level_slot(f->range.va, level); i < TABLE_SLOTS && f->range.npages > 0; i++) {
         if (fits_one_page(f, level)) {
-            table[i] = pte_make_page(f->pa, f->prot, f->cache, level);
+            pte_write(&table[i], pte_make_page(f->pa, f->prot, f->cache, level));
             skip(&f->range, level_pages(level));
             f->pa = pa_add(f->pa, level_bytes(level));
             continue;
@@ -235,7 +262,7 @@ static void split_page(struct space *space, pte_t *slot, unsigned level, vaddr_t
     pte_t *table = table_at(frame);
     for (unsigned i = 0; i < TABLE_SLOTS; i++, pa = pa_add(pa, level_bytes(level - 1)))
         table[i] = pte_make_page(pa, prot, cache, level - 1);
-    *slot = pte_make_table(frame, va);
+    pte_write(slot, pte_make_table(frame, va));
     space->ntables++;
 }
 
@@ -251,10 +278,11 @@ static void split_at(struct space *space, vaddr_t va, struct spares *spares) REQ
     }
 }
 
-/* Check that the whole range is mapped, and make its ends borders of pages. A page that is split
- * stays in the TLB until the caller flushes an address in it, which it does as it changes a part of
- * it. */
-static mm_status_t isolate(struct space *space, vaddr_t va, uint64_t npages) REQUIRES(space->lock)
+/* Check that the whole range is mapped, and make its ends borders of pages. A TLB may have cut a
+ * large page into entries of its own, of which a flush of one address need not reach all once the
+ * page is split: so after a split everything goes. */
+static mm_status_t isolate(struct space *space, vaddr_t va, uint64_t npages, struct change *change)
+    REQUIRES(space->lock)
 {
     struct range all = {va, npages};
     if (!all_pages_are(table_at(space->root), LEVEL_PML4, &all, true))
@@ -264,6 +292,8 @@ static mm_status_t isolate(struct space *space, vaddr_t va, uint64_t npages) REQ
     mm_status_t status = get_spares(&spares, count_splits(space, va, end));
     if (status != MM_OK)
         return status;
+    if (spares.count > 0)
+        tlb_batch_add_all(&change->stale);
     split_at(space, va, &spares);
     split_at(space, end, &spares);
     ASSERT(spares.count == 0);
@@ -314,7 +344,7 @@ mm_status_t paging_create(struct space *out)
     if (status != MM_OK)
         return status;
     memset64(table_at(root), 0, TABLE_SLOTS);
-    *out = (struct space){.root = root, .ntables = 1, .lock = SPINLOCK_INIT};
+    *out = (struct space){.root = root, .ntables = 1, .lock = SPINLOCK_INIT(LOCK_SPACE, "space")};
     return MM_OK;
 }
 
@@ -330,7 +360,7 @@ static void free_tables_below(pte_t *table, unsigned level)
 
 void paging_destroy(struct space *space)
 {
-    ASSERT(!pa_eq(space->root, port_get_root()));
+    ASSERT(cpu_set_is_empty(&space->cpus) && !pa_eq(space->root, port_get_root()));
     irq_state_t irq = spin_lock(&space->lock);
     free_tables_below(table_at(space->root), LEVEL_PML4);
     pmm_free_frame(space->root);
@@ -350,11 +380,10 @@ static mm_status_t map_locked(struct space *space, const struct fill *what) REQU
     if (status == MM_OK)
         return MM_OK; /* entries that were not present are not in any TLB */
 
-    struct doomed doomed = {0};
+    struct change undo = {0};
     all = what->range;
-    clear_pages(root, LEVEL_PML4, &all, &doomed);
-    port_tlb_flush_range(what->range.va, what->range.npages);
-    free_doomed(space, &doomed);
+    clear_pages(root, LEVEL_PML4, &all, &undo);
+    finish(space, &undo);
     return status;
 }
 
@@ -383,13 +412,12 @@ mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages)
         return status;
 
     irq_state_t irq = spin_lock(&space->lock);
-    status = isolate(space, va, npages);
+    struct change change = {0};
+    status = isolate(space, va, npages, &change);
     if (status == MM_OK) {
-        struct doomed doomed = {0};
         struct range range = {va, npages};
-        clear_pages(table_at(space->root), LEVEL_PML4, &range, &doomed);
-        port_tlb_flush_range(va, npages);
-        free_doomed(space, &doomed);
+        clear_pages(table_at(space->root), LEVEL_PML4, &range, &change);
+        finish(space, &change);
     }
     spin_unlock(&space->lock, irq);
     return status;
@@ -405,18 +433,48 @@ mm_status_t paging_protect(struct space *space, vaddr_t va, uint64_t npages, pro
         return status;
 
     irq_state_t irq = spin_lock(&space->lock);
-    status = isolate(space, va, npages);
+    struct change change = {0};
+    status = isolate(space, va, npages, &change);
     if (status == MM_OK) {
         struct range range = {va, npages};
-        protect_pages(table_at(space->root), LEVEL_PML4, &range, prot, cache);
-        port_tlb_flush_range(va, npages);
+        protect_pages(table_at(space->root), LEVEL_PML4, &range, prot, cache, &change);
+        finish(space, &change);
     }
     spin_unlock(&space->lock, irq);
     return status;
 }
 
+/* The space that each CPU has loaded; only the CPU itself looks at it. */
+static struct space *loaded[CONFIG_CPUS_MAX];
+
+/* The CPU has forgotten the space that it had loaded; of the kernel's it goes on using parts. */
+static void forget_loaded(unsigned cpu)
+{
+    if (loaded[cpu] != NULL && !loaded[cpu]->kernel)
+        cpu_set_remove(&loaded[cpu]->cpus, cpu);
+    loaded[cpu] = NULL;
+}
+
 void paging_switch(struct space *space)
 {
+    irq_state_t irq = irq_save();
+    unsigned cpu = port_cpu_id();
+    cpu_set_add(&space->cpus, cpu); /* before the first walk: see finish */
     port_set_root(space->root);
     port_tlb_flush_all(); /* loading CR3 leaves global translations alone */
+    if (loaded[cpu] != space)
+        forget_loaded(cpu);
+    loaded[cpu] = space;
+    irq_restore(irq);
+}
+
+void paging_leave(void)
+{
+    irq_state_t irq = irq_save();
+    unsigned cpu = port_cpu_id();
+    port_tlb_flush_all();
+    if (loaded[cpu] != NULL)
+        cpu_set_remove(&loaded[cpu]->cpus, cpu);
+    loaded[cpu] = NULL;
+    irq_restore(irq);
 }

@@ -11,23 +11,10 @@
 
 #include "bitmap.h"
 #include "check.h"
+#include "extent.h"
 #include "lock.h"
 #include "mm/hhdm.h"
 #include "mm/string.h"
-
-/* Contiguous frames. */
-struct span {
-    paddr_t base;
-    uint64_t nframes;
-};
-
-/* A maximal contiguous piece of RAM. */
-struct extent {
-    struct span span;
-    uint64_t nfree;
-    uint64_t top;   /* a hint: no frame at this index or above it is free */
-    uint64_t *used; /* the bitmap; bits behind the last frame are 1 */
-};
 
 struct pmm {
     struct extent *extents; /* ascending, never touching */
@@ -35,28 +22,29 @@ struct pmm {
     struct span *reclaimable; /* the bootloader's frames, ascending */
     size_t nreclaimable;
     struct span metadata;
+    struct span node_table;          /* metadata too, that came later; at first empty */
+    const struct node_piece *pieces; /* in it */
+    size_t npieces;
     uint64_t total; /* frames */
     uint64_t nfree;
+    uint64_t node_total[NUMA_NODES_MAX];
+    uint64_t node_nfree[NUMA_NODES_MAX];
     bool reclaimed;
 };
 
-static struct spinlock pmm_lock = SPINLOCK_INIT;
+static struct spinlock pmm_lock = SPINLOCK_INIT(LOCK_PMM, "pmm");
 static struct pmm pmm GUARDED_BY(pmm_lock);
 
-static paddr_t span_end(struct span s)
+/* The part of the span that lies on the node of its first frame; the rest stays in *span. */
+static struct span cut_node(struct span *span, uint32_t *node) REQUIRES(pmm_lock)
 {
-    return pa_add(s.base, s.nframes << FRAME_SHIFT);
-}
-
-static bool spans_meet(struct span a, struct span b)
-{
-    return pa_lt(a.base, span_end(b)) && pa_lt(b.base, span_end(a));
-}
-
-/* Where the frame at pa is in the extent, which contains it. */
-static uint64_t frame_index(const struct extent *e, paddr_t pa)
-{
-    return pa_diff(e->span.base, pa) >> FRAME_SHIFT;
+    size_t i = numa_find(pmm.pieces, pmm.npieces, span->base);
+    uint64_t room = pa_diff(span->base, numa_piece_end(pmm.pieces, pmm.npieces, i)) >> FRAME_SHIFT;
+    struct span part = {span->base, span->nframes < room ? span->nframes : room};
+    *node = pmm.pieces[i].node;
+    span->base = span_end(part);
+    span->nframes -= part.nframes;
+    return part;
 }
 
 /* --- The metadata --------------------------------------------------------- */
@@ -131,6 +119,9 @@ static mm_status_t place(const struct mem_region *map, size_t n, uint64_t nframe
 static void describe(const struct mem_region *map, size_t n, const struct layout *l)
     REQUIRES(pmm_lock)
 {
+    static const struct node_piece one_node = {PA(0), 0};
+    pmm.pieces = &one_node;
+    pmm.npieces = 1;
     pmm.extents = phys_to_virt(pmm.metadata.base);
     pmm.reclaimable = (struct span *)(pmm.extents + l->nextents);
     uint64_t *words = (uint64_t *)(pmm.reclaimable + l->nreclaimable);
@@ -178,6 +169,11 @@ static void take(struct extent *e, uint64_t first, uint64_t nframes) REQUIRES(pm
     bitmap_write(e->used, first, nframes, true);
     e->nfree -= nframes;
     pmm.nfree -= nframes;
+    uint32_t node;
+    for (struct span rest = extent_part(e, first, nframes); rest.nframes > 0;) {
+        uint64_t count = cut_node(&rest, &node).nframes;
+        pmm.node_nfree[node] -= count;
+    }
 }
 
 static void give(struct extent *e, uint64_t first, uint64_t nframes) REQUIRES(pmm_lock)
@@ -185,6 +181,11 @@ static void give(struct extent *e, uint64_t first, uint64_t nframes) REQUIRES(pm
     bitmap_write(e->used, first, nframes, false);
     e->nfree += nframes;
     pmm.nfree += nframes;
+    uint32_t node;
+    for (struct span rest = extent_part(e, first, nframes); rest.nframes > 0;) {
+        uint64_t count = cut_node(&rest, &node).nframes;
+        pmm.node_nfree[node] += count;
+    }
     if (e->top < first + nframes)
         e->top = first + nframes;
 }
@@ -219,54 +220,6 @@ static void give_usable(const struct mem_region *map, size_t n) REQUIRES(pmm_loc
 
 /* --- Searching ------------------------------------------------------------ */
 
-/* The highest run of free frames in [low, high) of the extent. Each step either succeeds or lowers
- * the end of the window behind a used frame, so every word is looked
- * at a constant number of times. */
-static bool find_run(const struct extent *e, uint64_t low, uint64_t high, uint64_t nframes,
-                     uint64_t align_bytes, uint64_t *out)
-{
-    uint64_t last, used;
-    while (bitmap_find_last(e->used, low, high, false, &last) && last + 1 - low >= nframes) {
-        /* The highest aligned start for a run that ends at or before this free frame. */
-        uint64_t offset = (last + 1 - nframes) << FRAME_SHIFT;
-        paddr_t start = pa_align_down(pa_add(e->span.base, offset), align_bytes);
-        if (pa_lt(start, pa_add(e->span.base, low << FRAME_SHIFT)))
-            return false;
-        uint64_t first = frame_index(e, start);
-        if (!bitmap_find_last(e->used, first, last, true, &used)) {
-            *out = first;
-            return true;
-        }
-        high = used;
-    }
-    return false;
-}
-
-/* The part of the extent that the limits allow, as frame indices. */
-static void clip(const struct extent *e, const struct pmm_limits *limits, uint64_t *low,
-                 uint64_t *high)
-{
-    *low = 0;
-    *high = e->top;
-    paddr_t end = span_end(e->span);
-    if (pa_lt(e->span.base, limits->min_addr)) {
-        paddr_t min = pa_min(limits->min_addr, end);
-        *low = bytes_to_frames(pa_diff(e->span.base, min));
-    }
-    if (!pa_eq(limits->max_addr, PA(0))) {
-        paddr_t max = pa_max(pa_min(limits->max_addr, end), e->span.base);
-        uint64_t below = frame_index(e, max);
-        *high = below < *high ? below : *high;
-    }
-}
-
-/* Lower the hint to the highest free frame. What it passes over is not passed again until freed. */
-static void tighten(struct extent *e)
-{
-    uint64_t last;
-    e->top = bitmap_find_last(e->used, 0, e->top, false, &last) ? last + 1 : 0;
-}
-
 static mm_status_t alloc_run(uint64_t nframes, const struct pmm_limits *limits, paddr_t *out)
     REQUIRES(pmm_lock)
 {
@@ -290,6 +243,23 @@ static mm_status_t alloc_run(uint64_t nframes, const struct pmm_limits *limits, 
     return MM_NOMEM;
 }
 
+/* The same on one node: in each of its pieces, downwards. */
+static mm_status_t alloc_on_node(uint64_t nframes, const struct pmm_limits *limits, paddr_t *out)
+    REQUIRES(pmm_lock)
+{
+    for (size_t i = pmm.npieces; i-- > 0;) {
+        struct pmm_limits inside = *limits;
+        paddr_t end = numa_piece_end(pmm.pieces, pmm.npieces, i);
+        inside.min_addr = pa_max(limits->min_addr, pmm.pieces[i].base);
+        if (pa_eq(limits->max_addr, PA(0)) || pa_lt(end, limits->max_addr))
+            inside.max_addr = end;
+        if (pmm.pieces[i].node == limits->node && pa_lt(inside.min_addr, inside.max_addr) &&
+            alloc_run(nframes, &inside, out) == MM_OK)
+            return MM_OK;
+    }
+    return MM_NOMEM;
+}
+
 /* --- The interface -------------------------------------------------------- */
 
 mm_status_t pmm_init(const struct mem_region *map, size_t n)
@@ -306,6 +276,7 @@ mm_status_t pmm_init(const struct mem_region *map, size_t n)
     pmm = (struct pmm){.metadata = metadata};
     describe(map, n, &l);
     give_usable(map, n);
+    pmm.node_total[0] = pmm.total;
     struct extent *e = find_extent_of_span(metadata);
     take(e, frame_index(e, metadata.base), metadata.nframes);
     spin_unlock(&pmm_lock, irq);
@@ -340,9 +311,16 @@ mm_status_t pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *limits, 
     uint64_t align = limits->align_frames;
     if (nframes == 0 || (align & (align - 1)) != 0 || align > PADDR_LIMIT / FRAME_BYTES)
         return MM_INVAL;
+    if ((unsigned)limits->node_rule > PMM_NODE_REQUIRED ||
+        (limits->node_rule != PMM_NODE_ANY && limits->node >= NUMA_NODES_MAX))
+        return MM_INVAL;
 
+    mm_status_t status = MM_NOMEM;
     irq_state_t irq = spin_lock(&pmm_lock);
-    mm_status_t status = alloc_run(nframes, limits, out);
+    if (limits->node_rule != PMM_NODE_ANY)
+        status = alloc_on_node(nframes, limits, out);
+    if (status != MM_OK && limits->node_rule != PMM_NODE_REQUIRED)
+        status = alloc_run(nframes, limits, out);
     spin_unlock(&pmm_lock, irq);
     return status;
 }
@@ -365,6 +343,8 @@ static const char *objection(struct span span) REQUIRES(pmm_lock)
         return "frame 0 is never free";
     if (spans_meet(span, pmm.metadata))
         return "the frame bitmaps are there";
+    if (spans_meet(span, pmm.node_table))
+        return "the table of nodes is there";
     for (size_t i = 0; !pmm.reclaimed && i < pmm.nreclaimable; i++)
         if (spans_meet(span, pmm.reclaimable[i]))
             return "the bootloader's, not reclaimed yet";
@@ -434,22 +414,81 @@ void pmm_get_stats(struct pmm_stats *out)
         .total_kib = pmm.total * kib,
         .used_kib = (pmm.total - pmm.nfree) * kib,
         .free_kib = pmm.nfree * kib,
-        .metadata_kib = pmm.metadata.nframes * kib,
+        .metadata_kib = (pmm.metadata.nframes + pmm.node_table.nframes) * kib,
     };
     spin_unlock(&pmm_lock, irq);
 }
 
-/* --- The invariants ------------------------------------------------------- */
+/* --- Nodes ---------------------------------------------------------------- */
 
-static bool extent_is_valid(const struct extent *e)
+/* Count the frames of each node, and those of them that are free. */
+static void count_nodes(uint64_t *total, uint64_t *nfree) REQUIRES(pmm_lock)
 {
-    uint64_t nwords = bitmap_words(e->span.nframes), nfree = 0;
-    for (uint64_t i = 0; i < nwords; i++) /* most words are all free: a shortcut */
-        nfree += e->used[i] == 0 ? BITMAP_WORD_BITS : (uint64_t)__builtin_popcountll(~e->used[i]);
-    uint64_t behind = nwords * BITMAP_WORD_BITS - e->top;
-    return nfree == e->nfree && e->top <= e->span.nframes &&
-           bitmap_all(e->used, e->top, behind, true);
+    for (size_t i = 0; i < pmm.nextents; i++) {
+        const struct extent *e = &pmm.extents[i];
+        uint32_t node;
+        for (struct span rest = e->span; rest.nframes > 0;) {
+            struct span part = cut_node(&rest, &node);
+            uint64_t used = bitmap_count(e->used, frame_index(e, part.base), part.nframes);
+            total[node] += part.nframes;
+            nfree[node] += part.nframes - used;
+        }
+    }
 }
+
+static mm_status_t use_nodes(struct span table, size_t npieces) REQUIRES(pmm_lock)
+{
+    if (pmm.node_table.nframes > 0)
+        return MM_EXISTS;
+    pmm.node_table = table;
+    pmm.pieces = phys_to_virt(table.base);
+    pmm.npieces = npieces;
+    memset(pmm.node_total, 0, sizeof pmm.node_total);
+    memset(pmm.node_nfree, 0, sizeof pmm.node_nfree);
+    count_nodes(pmm.node_total, pmm.node_nfree);
+    return MM_OK;
+}
+
+mm_status_t pmm_set_nodes(const struct mem_node *nodes, size_t n)
+{
+    struct span table = {.nframes = bytes_to_frames(NUMA_PIECES(n) * sizeof(struct node_piece))};
+    mm_status_t status = pmm_alloc_frames(table.nframes, NULL, &table.base);
+    if (status != MM_OK)
+        return status;
+    size_t npieces = 0;
+    status = numa_divide(nodes, n, phys_to_virt(table.base), &npieces);
+    if (status == MM_OK) {
+        irq_state_t irq = spin_lock(&pmm_lock);
+        status = use_nodes(table, npieces);
+        spin_unlock(&pmm_lock, irq);
+    }
+    if (status != MM_OK)
+        pmm_free_frames(table.base, table.nframes);
+    return status;
+}
+
+uint32_t pmm_node_of(paddr_t pa)
+{
+    irq_state_t irq = spin_lock(&pmm_lock);
+    uint32_t node = pmm.pieces[numa_find(pmm.pieces, pmm.npieces, pa)].node;
+    spin_unlock(&pmm_lock, irq);
+    return node;
+}
+
+void pmm_get_node_stats(uint32_t node, struct pmm_node_stats *out)
+{
+    const uint64_t kib = FRAME_BYTES / 1024;
+    *out = (struct pmm_node_stats){0};
+    if (node >= NUMA_NODES_MAX)
+        return;
+    irq_state_t irq = spin_lock(&pmm_lock);
+    out->total_kib = pmm.node_total[node] * kib;
+    out->free_kib = pmm.node_nfree[node] * kib;
+    out->used_kib = out->total_kib - out->free_kib;
+    spin_unlock(&pmm_lock, irq);
+}
+
+/* --- The invariants ------------------------------------------------------- */
 
 static bool span_is_used(struct span span) REQUIRES(pmm_lock)
 {
@@ -457,11 +496,21 @@ static bool span_is_used(struct span span) REQUIRES(pmm_lock)
     return e != NULL && bitmap_all(e->used, frame_index(e, span.base), span.nframes, true);
 }
 
+static bool nodes_are_valid(void) REQUIRES(pmm_lock)
+{
+    uint64_t total[NUMA_NODES_MAX] = {0}, nfree[NUMA_NODES_MAX] = {0};
+    count_nodes(total, nfree);
+    bool valid = pmm.node_table.nframes == 0 || span_is_used(pmm.node_table);
+    for (size_t i = 0; i < NUMA_NODES_MAX; i++)
+        valid = valid && total[i] == pmm.node_total[i] && nfree[i] == pmm.node_nfree[i];
+    return valid;
+}
+
 bool pmm_validate(void)
 {
     irq_state_t irq = spin_lock(&pmm_lock);
     uint64_t total = 0, nfree = 0;
-    bool valid = span_is_used(pmm.metadata);
+    bool valid = span_is_used(pmm.metadata) && nodes_are_valid();
     for (size_t i = 0; i < pmm.nextents; i++) {
         const struct extent *e = &pmm.extents[i];
         total += e->span.nframes;

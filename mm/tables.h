@@ -83,6 +83,12 @@ static inline uint64_t pte_pat_bit(unsigned level)
     return level == LEVEL_PT ? PTE_PAT_SMALL : PTE_PAT_LARGE;
 }
 
+/* Store an entry at once, after everything that it leads to: CPUs walk the tables meanwhile. */
+static inline void pte_write(pte_t *slot, pte_t e)
+{
+    __atomic_store_n(&slot->raw, e.raw, __ATOMIC_RELEASE);
+}
+
 /* Tables allow everything that a page below may want: the protection is the page's own. Only the
  * user half is reachable for users at all. */
 static inline pte_t pte_make_table(paddr_t table, vaddr_t va)

@@ -8,11 +8,14 @@ rm -rf "$results"
 mkdir -p "$results"
 passed=0 failed=0
 
+# Sanitizers of clang 14 need room that a kernel with much address randomisation may have taken.
+fixed=$(setarch -R true 2>/dev/null && echo "setarch -R")
+
 # One host test program: its cases are counted from cmocka's own "[       OK ]" and "[  FAILED  ]" lines;
 # a program that dies without saying so is one failure more.
 host_program() {
     name=$(basename "$1")
-    timeout 300 "$1" > "$results/$name.log" 2>&1
+    timeout 300 $fixed "$1" > "$results/$name.log" 2>&1
     status=$?
     ok=$(grep -c '^\[       OK \]' "$results/$name.log")
     bad=$(grep -E '^\[  FAILED  \]' "$results/$name.log" | grep -v 'test(s)' | sort -u | wc -l)
@@ -36,13 +39,16 @@ import sys, xml.etree.ElementTree as tree
 try:
     suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
     tests, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
-    print(tests - bad - int(suite.get("skipped")), bad)
+    skipped = int(suite.get("skipped"))
+    print(tests - bad - skipped, bad, skipped)
 except (OSError, tree.ParseError, AttributeError):
-    print(0, 1)
+    print(0, 1, 0)
 PY
 )
-passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
-[ "$status" = 0 ] || [ "${counts#* }" != 0 ] || failed=$((failed + 1))
+set -- $counts
+passed=$((passed + $1)) failed=$((failed + $2))
+[ "$status" = 0 ] || [ "$2" != 0 ] || failed=$((failed + 1))
+[ "$3" = 0 ] || echo "$3 boots were left out: this QEMU has not what they need"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

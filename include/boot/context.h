@@ -10,6 +10,8 @@
 #include "mm/addr.h"
 #include "mm/region.h"
 
+struct limine_mp_info;
+
 struct boot_framebuffer {
     void *pixels; /* the loader's mapping, replaced by ours after the page-table switch */
     paddr_t base;
@@ -22,6 +24,13 @@ struct boot_efi_memmap {
     const void *descriptors; /* NULL: none */
     size_t bytes, descriptor_bytes;
     uint32_t version;
+};
+
+/* A CPU that the loader has parked. */
+struct boot_cpu {
+    uint32_t acpi_uid;
+    uint32_t lapic_id;           /* each once */
+    struct limine_mp_info *info; /* the loader's: writing its goto_address releases the CPU */
 };
 
 struct boot_context {
@@ -44,6 +53,12 @@ struct boot_context {
     uint64_t tsc_hz;                           /* 0: unknown */
     uint64_t entropy[8];
     size_t nentropy;
+    uint32_t bsp_lapic_id; /* valid if the loader speaks of CPUs at all (have_cpus) */
+    uint32_t bsp_acpi_uid;
+    bool have_cpus;
+    bool cpus_lost;        /* CPUs that we cannot reach may be parked in the loader's memory */
+    struct boot_cpu *cpus; /* all but the one that boots, in the loader's order */
+    size_t ncpus;
 };
 
 /* Read, check and copy every response. Panics only if the machine cannot boot without it (memory

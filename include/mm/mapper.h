@@ -1,5 +1,7 @@
 /* The kernel's address space as a table: which ranges exist, where, and how they are protected.
- * Built once at stage "frames"; after mapper_switch the inherited tables are out of use. */
+ * Built once at stage "frames"; after mapper_switch the inherited tables are out of use.
+ * locking: each function takes the mapper's lock (LOCK_MAPPER), for reading where that is
+ * enough. */
 #ifndef QL_MM_MAPPER_H
 #define QL_MM_MAPPER_H
 
@@ -47,7 +49,7 @@ struct map_range {
  * MM_RANGE; everything freed again */
 mm_status_t mapper_build(const struct mapper_input *input, struct space *out) MUST_USE;
 
-/* Load the tables and make them the kernel's space. */
+/* Load the tables and make them the kernel's space. Other CPUs join with paging_switch. */
 void mapper_switch(struct space *space);
 
 /* The kernel's space; valid after mapper_switch. */
@@ -59,12 +61,22 @@ struct space *mapper_kernel_space(void);
 mm_status_t mapper_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
                               vaddr_t *out) MUST_USE;
 
-/* The ranges as they stand, ascending by va; *n is their number. Valid until the next
- * mapper_map_device, which may move the list. */
-const struct map_range *mapper_ranges(size_t *n);
+/* Add memory for a stack, npages from pa, to the device window, and a page that stays unmapped
+ * below it: one range each, under these names. Where nothing else is added in between, stacks
+ * follow each other without a hole. out: the address of the guard.
+ * errors: MM_NOMEM, MM_RANGE */
+mm_status_t mapper_map_stack(const char *guard_name, const char *name, paddr_t pa, uint64_t npages,
+                             vaddr_t *out) MUST_USE;
 
-/* The range that covers va, guards included; NULL if none does. */
-const struct map_range *mapper_find(vaddr_t va);
+/* The range behind *range, by address; with npages = 0, the first. False, and *range untouched, if
+ * there is none. A range that comes meanwhile is seen or not; no other is missed or repeated. */
+bool mapper_next_range(struct map_range *range) MUST_USE;
+
+/* The range that covers va, guards included. False if none does. */
+bool mapper_find(vaddr_t va, struct map_range *out) MUST_USE;
+
+/* The same without the lock, which whoever panics may hold; other CPUs have stopped. */
+bool mapper_find_in_panic(vaddr_t va, struct map_range *out) MUST_USE;
 
 /* What an audit of the live tables found. */
 struct mapper_audit {

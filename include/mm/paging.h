@@ -1,10 +1,13 @@
 /* Page tables of one address space: 4 levels, pages of 4 KiB, 2 MiB and 1 GiB chosen by alignment.
  * Range operations happen whole or not at all. Tables come from the pmm and go back when empty.
- * locking: each function takes the space's lock (lock.h, order 2). Stage: from "frames" on.
+ * A change has reached all CPUs that may hold old translations when the function returns.
+ * locking: each function takes the space's lock (LOCK_SPACE) and waits for other CPUs under it.
+ * Stage: from "frames" on.
  * source:  Intel SDM Vol. 3A "4-Level Paging", "Page Attribute Table". */
 #ifndef QL_MM_PAGING_H
 #define QL_MM_PAGING_H
 
+#include "cpu_set.h"
 #include "lock.h"
 #include "mm/addr.h"
 #include "status.h"
@@ -32,7 +35,9 @@ struct space {
     paddr_t root;     /* the PML4 */
     uint64_t ntables; /* tables in use, the root included */
     bool allow_wx;    /* only for the space in which firmware runtime services run */
+    bool kernel; /* global translations outlive a switch: a CPU that had it loaded keeps them */
     struct spinlock lock;
+    struct cpu_set cpus; /* that may hold translations of it */
 };
 
 /* What is mapped at an address: one entry, or one maximal run of alike entries. */
@@ -48,7 +53,7 @@ struct mapping {
 /* Make an empty space (one root table). errors: MM_NOMEM */
 mm_status_t paging_create(struct space *out) MUST_USE;
 
-/* Free every table of the space; not what its pages map. The space must not be in use by a CPU. */
+/* Free every table of the space; not what its pages map. No CPU may have it loaded any more. */
 void paging_destroy(struct space *space);
 
 /* Map npages 4 KiB pages from va to pa, with the largest page size alignment and count allow.
@@ -60,7 +65,7 @@ mm_status_t paging_map(struct space *space, vaddr_t va, paddr_t pa, uint64_t npa
                        cache_t cache) MUST_USE;
 
 /* Unmap npages from va; every one must be mapped. Splits larger pages at the edges, frees tables
- * that become empty, invalidates the TLB of this CPU.
+ * that become empty.
  * errors:  MM_NOTFOUND, MM_INVAL, MM_RANGE, MM_NOMEM (splitting needs a table). On failure
  *          nothing has changed. */
 mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages) MUST_USE;
@@ -79,8 +84,11 @@ mm_status_t paging_query(struct space *space, vaddr_t va, struct mapping *out) M
  * errors:  MM_NOTFOUND when there is no further one */
 mm_status_t paging_next(struct space *space, vaddr_t *cursor, struct mapping *out) MUST_USE;
 
-/* Use the space on this CPU, forgetting every cached translation. */
+/* Use the space on this CPU instead of the one before, forgetting every cached translation. */
 void paging_switch(struct space *space);
+
+/* This CPU uses no space of ours any more: it goes offline, or has loaded other tables itself. */
+void paging_leave(void);
 
 /* O(tables): every table reachable once, reserved bits clear, no empty table, ntables exact. */
 bool paging_validate(struct space *space);

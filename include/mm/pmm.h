@@ -1,6 +1,6 @@
 /* The physical memory manager: who owns each 4 KiB frame of RAM.
  * One bit per frame that exists, 1 = used; holes in the address space cost nothing.
- * locking: every function takes the pmm lock inside (lock.h, order 3); callable from interrupts.
+ * locking: every function takes the pmm lock inside (LOCK_PMM); callable from interrupts.
  * Stage: from pmm_init on ("frames"). */
 #ifndef QL_MM_PMM_H
 #define QL_MM_PMM_H
@@ -8,14 +8,24 @@
 #include <stddef.h>
 
 #include "mm/addr.h"
+#include "mm/numa.h"
 #include "mm/region.h"
 #include "status.h"
+
+/* What a limit to a node means. A run that is limited is all on the node. */
+enum pmm_node_rule {
+    PMM_NODE_ANY,
+    PMM_NODE_PREFERRED, /* elsewhere, if the node has no such run */
+    PMM_NODE_REQUIRED,
+};
 
 /* Where a run of frames may lie. Zero in a member means: no such limit. */
 struct pmm_limits {
     uint64_t align_frames; /* power of two */
     paddr_t min_addr;      /* first byte at or above this */
     paddr_t max_addr;      /* last byte below this (16 MiB for ISA DMA, 4 GiB for 32-bit devices) */
+    enum pmm_node_rule node_rule;
+    uint32_t node;
 };
 
 /* All in KiB, exact when nothing else runs: total = used + free. */
@@ -24,6 +34,13 @@ struct pmm_stats {
     uint64_t used_kib;
     uint64_t free_kib;
     uint64_t metadata_kib; /* bitmaps and tables, contained in used */
+};
+
+/* The same for one node, metadata included in used. */
+struct pmm_node_stats {
+    uint64_t total_kib;
+    uint64_t used_kib;
+    uint64_t free_kib;
 };
 
 /* Take over the usable regions of a normalised memory map. The metadata is placed in usable memory
@@ -38,6 +55,14 @@ mm_status_t pmm_init(const struct mem_region *map, size_t n) MUST_USE;
  * tables, own stack, responses copied. Returns the number of frames gained. A second call is
  * misuse. */
 uint64_t pmm_reclaim(void);
+
+/* Say which memory is whose; before, all of it is node 0's. Once. The ranges are copied into
+ * metadata of the pmm.
+ * errors:  as numa_divide; MM_NOMEM; MM_EXISTS on a second call. On failure nothing has changed */
+mm_status_t pmm_set_nodes(const struct mem_node *nodes, size_t n) MUST_USE;
+
+/* The node of an address, RAM or not: 0 if no range names it. */
+uint32_t pmm_node_of(paddr_t pa);
 
 /* Allocate one frame, wherever. out: its base; contents undefined; untouched on failure.
  * errors: MM_NOMEM */
@@ -67,6 +92,9 @@ mm_status_t pmm_mark_free(paddr_t base, uint64_t nframes);
 bool pmm_is_used(paddr_t frame);
 
 void pmm_get_stats(struct pmm_stats *out);
+
+/* All zero for a node without memory, and for a number that is none. */
+void pmm_get_node_stats(uint32_t node, struct pmm_node_stats *out);
 
 /* O(RAM): counts the bits and compares; true if everything agrees. */
 bool pmm_validate(void);

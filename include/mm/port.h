@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu_set.h"
 #include "mm/addr.h"
+#include "mm/tlb.h"
 
 #define PORT_PRINTF(at) __attribute__((format(printf, at, at + 1)))
 
@@ -33,11 +35,24 @@ _Noreturn void port_panic(const char *fmt, ...) PORT_PRINTF(1);
  * and leaves its state as it was. */
 void port_misuse(const char *fmt, ...) PORT_PRINTF(1);
 
-/* Forget cached translations of npages pages from va, or all including global ones, on this CPU. */
-void port_tlb_flush_range(vaddr_t va, uint64_t npages);
+/* The CPU that runs this: 0 .. CONFIG_CPUS_MAX - 1. Constant while interrupts are off; 0 on the
+ * first CPU from its first instruction on, as locks are taken before anything is set up. */
+unsigned port_cpu_id(void);
+
+/* One turn of a loop that waits for another CPU, interrupts perhaps off: pauses, and answers the
+ * shootdowns of others, or two CPUs could wait for each other for ever. Takes no lock. */
+void port_relax(void);
+
+/* Make every CPU of the set forget what the batch says, and return when none of them can use the
+ * old translations any more, not even for an access that was under way. The caller may hold locks
+ * with interrupts off; while it waits it answers others, as port_relax does. The set may contain
+ * this CPU, and CPUs that have left the space meanwhile; empty sets and batches are fine. */
+void port_tlb_shootdown(const struct cpu_set *cpus, const struct tlb_batch *batch);
+
+/* This CPU forgets every cached translation, global ones too. */
 void port_tlb_flush_all(void);
 
-/* CR3: the physical address of the root table in use. */
+/* CR3 of this CPU: the physical address of the root table in use. */
 paddr_t port_get_root(void);
 void port_set_root(paddr_t root);
 

@@ -8,12 +8,12 @@ HOSTCC ?= clang
 HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
-HOST_TEST_NAMES := region early string pmm pmm_model paging paging_model mapper mapper_audit \
-                   heap heap_model
+HOST_TEST_NAMES := region early string pmm pmm_model numa paging paging_model tlb mapper \
+                   mapper_audit heap heap_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
-HOST_MM_SRCS    := mm/early.c mm/heap.c mm/hhdm.c mm/mapper.c mm/paging.c mm/paging_query.c \
-                   mm/pmm.c mm/region.c mm/string.c
-HOST_RIG_SRCS   := tests/host/machine.c tests/host/walker.c tests/host/maps/maps.c
+HOST_MM_SRCS    := mm/early.c mm/heap.c mm/hhdm.c mm/lock.c mm/mapper.c mm/numa.c mm/paging.c \
+                   mm/paging_query.c mm/pmm.c mm/region.c mm/string.c
+HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c tests/host/maps/maps.c
 HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(BUILD)/host/%.o)
 HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
 
@@ -31,6 +31,24 @@ $(BUILD)/host/%.o: %.c
 $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_COMMON)
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
+# ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_heap smp_paging smp_mapper
+HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
+HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
+HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)
+HOST_TSAN       := -fsanitize=thread -pthread
+
+$(BUILD)/host-tsan/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_CFLAGS)) $(HOST_TSAN) -c $< -o $@
+
+$(HOST_TSAN_TESTS): $(BUILD)/host-tsan/test_%: $(BUILD)/host-tsan/tests/host/test_%.o \
+                                               $(HOST_TSAN_COMMON)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_LDFLAGS)) $(HOST_TSAN) $^ $(HOST_LIBS) -o $@
+
+HOST_TESTS += $(HOST_TSAN_TESTS)
+-include $(HOST_TSAN_OBJS:.o=.d)
+
 host-tests: $(HOST_TESTS)
 
 host-test: $(HOST_TESTS)
@@ -39,14 +57,17 @@ host-test: $(HOST_TESTS)
 	done; exit $$failed
 
 # ---- layering: heap -> mapper -> paging -> pmm -> region, port -----------------------------------
-MM_ALLOW_ALL    := memcpy memmove memset memset64 __stack_chk_fail __stack_chk_guard port_panic hhdm
+MM_ALLOW_ALL    := port_cpu_id port_relax lock_check_acquire lock_note_acquired lock_check_release \
+                   memcpy memmove memset memset64 __stack_chk_fail __stack_chk_guard port_panic hhdm
 MM_ALLOW_region :=
 MM_ALLOW_early  :=
 MM_ALLOW_hhdm   :=
 MM_ALLOW_string :=
-MM_ALLOW_pmm    := region_validate port_misuse
+MM_ALLOW_lock   :=
+MM_ALLOW_numa   :=
+MM_ALLOW_pmm    := region_validate numa_divide numa_find port_misuse
 MM_ALLOW_paging := pmm_alloc_frame pmm_free_frame port_cpu port_get_root port_set_root \
-                   port_tlb_flush_range port_tlb_flush_all
+                   port_tlb_shootdown port_tlb_flush_all
 MM_ALLOW_paging_query := pmm_is_used port_cpu
 MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_create paging_destroy \
                    paging_map paging_next paging_switch port_cpu
@@ -65,25 +86,43 @@ mm-layering: $(MM_OBJS)
 -include $(HOST_OBJS:.o=.d)
 
 # ---- kernel/: what needs no machine --------------------------------------------------------------
-# Each test program and the kernel files it is linked with; test_console.c includes console.c itself.
+# Each test program and the kernel files it is linked with. test_console.c and context_rig.h
+# include what they test, because its state is static.
 HOST_KERNEL_font    := font utf8 fonts
 HOST_KERNEL_json    := json print utf8
 HOST_KERNEL_console := screen font utf8 fonts
 HOST_KERNEL_input   := input keyboard lineedit print
 HOST_KERNEL_mapview := mapview units print
-HOST_KERNEL_NAMES   := font json console input mapview
+HOST_KERNEL_context :=
+HOST_KERNEL_context_memory :=
+HOST_KERNEL_context_cpus :=
+HOST_KERNEL_context_noise :=
+HOST_KERNEL_acpi    := acpi_tables aml
+HOST_KERNEL_acpi_madt := madt subtables print
+HOST_KERNEL_srat    := srat subtables print
+HOST_KERNEL_print   := print
+HOST_KERNEL_explain := explain symbols options print symbol_table
+HOST_KERNEL_NAMES   := font json console input mapview context context_memory context_cpus \
+                       context_noise acpi acpi_madt srat print explain
+HOST_KERNEL_COMMON  := $(BUILD)/host/mm/region.o $(BUILD)/host/mm/lock.o \
+                       $(BUILD)/host/tests/host/one_cpu.o
 HOST_KERNEL_TESTS   := $(HOST_KERNEL_NAMES:%=$(BUILD)/host/test_%)
-HOST_KERNEL_OBJS    := $(HOST_KERNEL_NAMES:%=$(BUILD)/host/tests/host/test_%.o) \
+HOST_KERNEL_OBJS    := $(HOST_KERNEL_COMMON) $(HOST_KERNEL_NAMES:%=$(BUILD)/host/tests/host/test_%.o) \
                        $(sort $(foreach t,$(HOST_KERNEL_NAMES),$(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))
 
 $(HOST_KERNEL_OBJS): HOST_CFLAGS += -Ikernel -I$(BUILD)
 $(BUILD)/host/kernel/fonts.o: kernel/fonts.S $(FONTS:%=$(BUILD)/fonts/%.psf)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -I$(BUILD) -c $< -o $@
+$(BUILD)/host/kernel/symbol_table.o: tests/host/symbols.nm kernel/symbols.awk
+	@mkdir -p $(@D)
+	$(Q)awk -f kernel/symbols.awk $< | $(HOSTCC) -x assembler -c - -o $@
 
 $(foreach t,$(HOST_KERNEL_NAMES),\
   $(eval $(BUILD)/host/test_$(t): $(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))
-$(HOST_KERNEL_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(BUILD)/host/mm/region.o
+$(filter $(BUILD)/host/test_context%,$(HOST_KERNEL_TESTS)): $(BUILD)/host/mm/early.o
+$(BUILD)/host/test_srat: $(BUILD)/host/mm/numa.o
+$(HOST_KERNEL_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_KERNEL_COMMON)
 	$(Q)$(HOSTCC) $(HOST_SANITIZE) $^ $(HOST_LIBS) -o $@
 
 HOST_TESTS += $(HOST_KERNEL_TESTS)

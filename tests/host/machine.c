@@ -1,8 +1,9 @@
-/* Owns: the simulated physical memory, TLB commands and CR3.
+/* Owns: the simulated physical memory, and what mm/ says: log, misuse, panic.
  * Relies on: mmap; on the linker's --wrap for the failing of allocations, so that mm/ needs no
  * hook. */
 #include "machine.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "mm/hhdm.h"
@@ -43,6 +44,7 @@ void machine_start(const struct mem_region *map, size_t n)
     };
     arena.countdown = 0;
     arena.failed = false;
+    cpus_reset();
     hhdm_init(VA(base), limit);
 }
 
@@ -122,9 +124,15 @@ mm_status_t __wrap_pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *l
 
 /* --- The port ------------------------------------------------------------- */
 
-static void record(const char *fmt, va_list args)
+/* The last message of several CPUs is that of any of them. */
+static void record(unsigned *count, const char *fmt, va_list args)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&mutex);
     vsnprintf(machine.message, sizeof machine.message, fmt, args);
+    if (count != NULL)
+        ++*count;
+    pthread_mutex_unlock(&mutex);
 }
 
 const struct port_cpu *port_cpu(void)
@@ -136,49 +144,26 @@ void port_log(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    record(fmt, args);
+    record(&machine.logs, fmt, args);
     va_end(args);
-    machine.logs++;
 }
 
 void port_misuse(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    record(fmt, args);
+    record(&machine.misuses, fmt, args);
     va_end(args);
-    machine.misuses++;
 }
 
 _Noreturn void port_panic(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    record(fmt, args);
+    record(NULL, fmt, args);
     va_end(args);
     if (machine.panic_expected != NULL)
         longjmp(*machine.panic_expected, 1);
     fprintf(stderr, "panic: %s\n", machine.message);
     abort();
-}
-
-void port_tlb_flush_range(vaddr_t va, uint64_t npages)
-{
-    if (machine.on_flush != NULL)
-        machine.on_flush(va, npages);
-}
-
-void port_tlb_flush_all(void)
-{
-    machine.full_flushes++;
-}
-
-paddr_t port_get_root(void)
-{
-    return machine.root;
-}
-
-void port_set_root(paddr_t root)
-{
-    machine.root = root;
 }

@@ -2,12 +2,13 @@
  *
  * Physical address p is at hhdm.base + p, which is never p. Only what the memory map calls RAM can
  * be touched; a step into a hole, a reserved region or beyond the end is a segmentation fault.
- * Misuse is recorded, and must be claimed by the test with assert_misuse. */
+ * Misuse is recorded, and must be claimed by the test with assert_misuse. Its CPUs: cpus.h. */
 #ifndef MACHINE_H
 #define MACHINE_H
 
 #include <setjmp.h>
 
+#include "cpus.h"
 #include "mm/port.h"
 #include "mm/region.h"
 
@@ -18,12 +19,10 @@
 
 struct machine {
     struct port_cpu cpu; /* what port_cpu says; a test may change it */
-    paddr_t root;        /* CR3 */
     unsigned misuses;    /* not claimed yet */
     unsigned logs;
-    char message[256]; /* the last misuse, log line or panic */
-    unsigned full_flushes;
-    void (*on_flush)(vaddr_t va, uint64_t npages); /* each partial flush, when not NULL */
+    char message[256];                                   /* the last misuse, log line or panic */
+    void (*on_shootdown)(const struct tlb_batch *batch); /* before each, when not NULL */
     jmp_buf *panic_expected;
 };
 extern struct machine machine;

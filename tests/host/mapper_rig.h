@@ -81,6 +81,7 @@ static inline int start_built(void **state)
 static inline int stop(void **state)
 {
     (void)state;
+    paging_leave();
     assert_true(pmm_validate());
     machine_stop();
     return 0;
@@ -96,27 +97,42 @@ static inline struct walk look_direct(uint64_t pa)
     return look(hhdm.base.v + pa);
 }
 
+static inline size_t count_ranges(void)
+{
+    size_t n = 0;
+    for (struct map_range r = {0}; mapper_next_range(&r);)
+        n++;
+    return n;
+}
+
+/* The pointers are good until the next call of the same function. */
 static inline const struct map_range *range_called(const char *name)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(ranges[i].name, name) == 0)
-            return &ranges[i];
+    static struct map_range r;
+    r = (struct map_range){0};
+    while (mapper_next_range(&r))
+        if (strcmp(r.name, name) == 0)
+            return &r;
     return NULL;
+}
+
+static inline const struct map_range *range_at(uint64_t va)
+{
+    static struct map_range r;
+    struct map_range same;
+    bool found = mapper_find(VA(va), &r);
+    assert_int_equal(found, mapper_find_in_panic(VA(va), &same));
+    return found ? &r : NULL;
 }
 
 static inline void check_ranges_are_sorted(void)
 {
-    size_t n;
-    const struct map_range *ranges = mapper_ranges(&n);
-    for (size_t i = 0; i < n; i++) {
-        assert_true(ranges[i].npages > 0);
-        assert_ptr_equal(&ranges[i], mapper_find(ranges[i].va));
-        assert_ptr_equal(&ranges[i],
-                         mapper_find(va_add(ranges[i].va, ranges[i].npages * PAGE_BYTES - 1)));
-        if (i > 0)
-            assert_true(ranges[i - 1].va.v + ranges[i - 1].npages * PAGE_BYTES <= ranges[i].va.v);
+    uint64_t floor = 0;
+    for (struct map_range r = {0}; mapper_next_range(&r);) {
+        assert_true(r.npages > 0 && r.va.v >= floor);
+        floor = r.va.v + r.npages * PAGE_BYTES;
+        assert_int_equal(r.va.v, range_at(r.va.v)->va.v);
+        assert_int_equal(r.va.v, range_at(floor - 1)->va.v);
     }
 }
 

@@ -31,6 +31,8 @@ static inline int stop(void **state)
 {
     (void)state;
     assert_true(paging_validate(&space));
+    port_set_root(PA(0));
+    paging_leave();
     paging_destroy(&space);
     assert_int_equal(frames_at_start, machine_free_frames());
     assert_true(pmm_validate());

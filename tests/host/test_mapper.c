@@ -27,7 +27,7 @@ static void the_image_is_mapped_by_its_parts(void **state)
     struct image_part piece = {guards[0].end, guards[1].start};
     expect_part("kernel data", &piece, true, false);
     piece = (struct image_part){guards[1].end, input.data.end};
-    assert_int_equal(piece.start.v, mapper_find(piece.start)->va.v);
+    assert_int_equal(piece.start.v, range_at(piece.start.v)->va.v);
     assert_true(look(piece.start.v).write);
     assert_true(look(piece.end.v - 1).write);
     assert_false(look(piece.end.v).present);
@@ -38,14 +38,14 @@ static void guards_and_the_null_page_stay_unmapped_under_their_names(void **stat
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         assert_false(look(guards[i].start.v).present);
-        const struct map_range *r = mapper_find(va_add(guards[i].start, 0x123));
+        const struct map_range *r = range_at(guards[i].start.v + 0x123);
         assert_string_equal(guard_names[i], r->name);
         assert_int_equal(0, r->prot);
         assert_int_equal(1, r->npages);
     }
     assert_false(look(0).present);
-    assert_string_equal("null page", mapper_find(VA(8))->name);
-    assert_null(mapper_find(VA(PAGE_BYTES)));
+    assert_string_equal("null page", range_at(8)->name);
+    assert_null(range_at(PAGE_BYTES));
 }
 
 /* What the direct map must allow at an address, from the memory map alone. */
@@ -136,7 +136,7 @@ static void without_a_framebuffer_there_is_none(void **state)
 static void check_page(uint64_t va, const struct walk *page, void *context)
 {
     uint64_t *npages = context;
-    const struct map_range *r = mapper_find(VA(va));
+    const struct map_range *r = range_at(va);
     assert_non_null(r);
     assert_int_equal(r->pa.v + (va - r->va.v), page->pa);
     assert_int_equal((r->prot & PROT_WRITE) != 0, page->write);
@@ -164,10 +164,8 @@ static void list_and_tables_agree_on_every_map(void **state)
         check_ranges_are_sorted();
         uint64_t mapped = 0, listed = 0;
         walk_all(space.root.v, check_page, &mapped);
-        size_t n;
-        const struct map_range *ranges = mapper_ranges(&n);
-        for (size_t j = 0; j < n; j++)
-            listed += ranges[j].prot != 0 ? ranges[j].npages : 0;
+        for (struct map_range r = {0}; mapper_next_range(&r);)
+            listed += r.prot != 0 ? r.npages : 0;
         assert_int_equal(listed, mapped);
         struct mapper_audit audit;
         assert_true(mapper_audit(&space, &audit));
@@ -191,9 +189,12 @@ static void adjacent_ram_is_one_range_whatever_its_types(void **state)
     build();
     const struct map_range *r = range_called("direct map");
     assert_int_equal(18 * MIB / PAGE_BYTES, r->npages);
-    assert_string_equal("kernel alias", r[1].name);
-    assert_int_equal(TEXT_PAGES + RODATA_PAGES, r[1].npages);
-    assert_string_equal("direct map", r[2].name);
+    struct map_range next = *r;
+    assert_true(mapper_next_range(&next));
+    assert_string_equal("kernel alias", next.name);
+    assert_int_equal(TEXT_PAGES + RODATA_PAGES, next.npages);
+    assert_true(mapper_next_range(&next));
+    assert_string_equal("direct map", next.name);
     machine_stop();
 }
 
@@ -304,10 +305,10 @@ static void every_failing_allocation_gives_everything_back(void **state)
 static void the_kernel_space_is_known_after_the_switch(void **state)
 {
     (void)state;
-    assert_panics((void)mapper_kernel_space(), "mapper.kernel");
+    assert_panics((void)mapper_kernel_space(), "space != NULL");
     mapper_switch(&space);
     assert_ptr_equal(&space, mapper_kernel_space());
-    assert_int_equal(space.root.v, machine.root.v);
+    assert_int_equal(space.root.v, port_get_root().v);
 }
 
 static void devices_are_mapped_uncached_and_apart(void **state)
@@ -326,10 +327,58 @@ static void devices_are_mapped_uncached_and_apart(void **state)
     assert_int_equal(0xfee0100f, look(b.v + 0x1f).pa);
     assert_int_equal(21, look(c.v).shift);
     assert_int_equal(5, look(c.v).pat);
-    assert_string_equal("LAPIC", mapper_find(b)->name);
+    assert_string_equal("LAPIC", range_at(b.v)->name);
     check_ranges_are_sorted();
     struct mapper_audit audit;
     assert_true(mapper_audit(&space, &audit));
+}
+
+static void stacks_follow_each_other_above_their_guards(void **state)
+{
+    (void)state;
+    mapper_switch(&space);
+    vaddr_t device, a, b;
+    assert_int_equal(MM_OK, mapper_map_device("x", PA(0xfed00000), 1, CACHE_UC, &device));
+    assert_int_equal(MM_OK, mapper_map_stack("guard A", "stack A", PA(0x400000), 8, &a));
+    assert_int_equal(MM_OK, mapper_map_stack("guard B", "stack B", PA(0x500000), 4, &b));
+    assert_int_equal(a.v + 9 * PAGE_BYTES, b.v);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t guard = i ? b.v : a.v, pa = i ? 0x500000 : 0x400000, npages = i ? 4 : 8;
+        assert_false(look(guard).present);
+        assert_int_equal(pa, look(guard + PAGE_BYTES).pa);
+        assert_int_equal(pa + npages * PAGE_BYTES - 1,
+                         look(guard + (npages + 1) * PAGE_BYTES - 1).pa);
+        assert_int_equal(0, look(guard + PAGE_BYTES).pat);
+        assert_true(look(guard + PAGE_BYTES).write && !look(guard + PAGE_BYTES).exec);
+    }
+    assert_string_equal("guard B", range_at(b.v)->name);
+    assert_int_equal(0, range_at(b.v)->prot);
+    assert_string_equal("stack B", range_at(b.v + PAGE_BYTES)->name);
+    assert_int_equal(MM_OK, mapper_map_device("y", PA(0xfee00000), 1, CACHE_UC, &device));
+    check_ranges_are_sorted();
+    struct mapper_audit audit;
+    assert_true(mapper_audit(&space, &audit));
+}
+
+static void a_stack_that_cannot_be_mapped_leaves_no_range(void **state)
+{
+    (void)state;
+    mapper_switch(&space);
+    vaddr_t va = VA(42);
+    size_t n = count_ranges();
+    assert_int_equal(MM_RANGE, mapper_map_stack("x", "x", PA(0), 17 * TIB / PAGE_BYTES, &va));
+    uint64_t before = machine_free_frames();
+    mm_status_t status = MM_NOMEM;
+    for (unsigned k = 1; status != MM_OK; k++) {
+        assert_int_equal(MM_NOMEM, status);
+        assert_int_equal(42, va.v);
+        assert_int_equal(n, count_ranges());
+        assert_int_equal(before, machine_free_frames());
+        machine_fail_allocation(k);
+        status = mapper_map_stack("x", "y", PA(0x400000), 8, &va);
+    }
+    machine_fail_allocation(0);
+    assert_int_equal(n + 2, count_ranges());
 }
 
 static void a_device_that_cannot_be_mapped_leaves_no_range(void **state)
@@ -345,8 +394,7 @@ static void a_device_that_cannot_be_mapped_leaves_no_range(void **state)
     assert_null(range_called("x"));
     assert_int_equal(42, va.v);
 
-    size_t n, after;
-    mapper_ranges(&n);
+    size_t n = count_ranges();
     uint64_t before = machine_free_frames();
     unsigned k = 1;
     for (;; k++) {
@@ -358,8 +406,7 @@ static void a_device_that_cannot_be_mapped_leaves_no_range(void **state)
         }
         assert_int_equal(MM_NOMEM, status);
         assert_int_equal(before, machine_free_frames());
-        mapper_ranges(&after);
-        assert_int_equal(n, after);
+        assert_int_equal(n, count_ranges());
     }
     assert_true(k > 1);
     assert_int_equal(0xfed00000, look(va.v).pa);
@@ -369,16 +416,14 @@ static void many_devices_make_the_list_grow(void **state)
 {
     (void)state;
     mapper_switch(&space);
-    size_t before, after;
-    mapper_ranges(&before);
+    size_t before = count_ranges();
     for (uint64_t i = 0; i < 300; i++) {
         vaddr_t va;
         assert_int_equal(MM_OK, mapper_map_device("device", PA(0xe0000000 + i * PAGE_BYTES),
                                                   PAGE_BYTES, CACHE_UC, &va));
         assert_int_equal(0xe0000000 + i * PAGE_BYTES, look(va.v).pa);
     }
-    mapper_ranges(&after);
-    assert_int_equal(before + 300, after);
+    assert_int_equal(before + 300, count_ranges());
     check_ranges_are_sorted();
     assert_true(paging_validate(&space));
 }
@@ -399,6 +444,8 @@ int main(void)
         cmocka_unit_test(every_failing_allocation_gives_everything_back),
         WITH_SPACE(the_kernel_space_is_known_after_the_switch),
         WITH_SPACE(devices_are_mapped_uncached_and_apart),
+        WITH_SPACE(stacks_follow_each_other_above_their_guards),
+        WITH_SPACE(a_stack_that_cannot_be_mapped_leaves_no_range),
         WITH_SPACE(a_device_that_cannot_be_mapped_leaves_no_range),
         WITH_SPACE(many_devices_make_the_list_grow),
         WITH_INPUT(the_order_of_the_image_does_not_matter),

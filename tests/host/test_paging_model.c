@@ -16,14 +16,21 @@ static struct tlb {
     bool flushed;
 } tlb;
 
-static void tlb_flush(vaddr_t va, uint64_t npages)
+/* invlpg: the entry that translates va, and no other. */
+static void tlb_invalidate(uint64_t va)
 {
-    uint64_t first = va.v, last = va.v + npages * PAGE_BYTES - 1;
-    for (size_t i = 0; i < TLB_ENTRIES; i++) {
-        uint64_t page = tlb.entries[i].va;
-        if (page <= last && page + ((1ull << tlb.entries[i].seen.shift) - 1) >= first)
+    for (size_t i = 0; i < TLB_ENTRIES; i++)
+        if ((tlb.entries[i].va ^ va) >> tlb.entries[i].seen.shift == 0)
             tlb.entries[i].seen.present = false;
-    }
+}
+
+static void tlb_flush(const struct tlb_batch *batch)
+{
+    for (unsigned i = 0; !batch->whole && i < batch->count; i++)
+        for (uint64_t page = 0; page < batch->ranges[i].count; page++)
+            tlb_invalidate(batch->ranges[i].va.v + page * batch->ranges[i].page_bytes);
+    for (size_t i = 0; batch->whole && i < TLB_ENTRIES; i++)
+        tlb.entries[i].seen.present = false;
     /* A table that was freed before the flush could be another's by
      * now, with the CPU still in it. */
     if (machine_free_frames() > tlb.free_before)
@@ -66,7 +73,8 @@ static void stale_translations_are_flushed(void **state)
 {
     (void)state;
     memset(&tlb, 0, sizeof tlb);
-    machine.on_flush = tlb_flush;
+    machine.on_shootdown = tlb_flush;
+    paging_switch(&space);
     tlb.free_before = UINT64_MAX;
     map(GIB, GIB, GIB / PAGE_BYTES, RW);
     assert_false(tlb.flushed); /* nothing was there before: nothing to forget */
@@ -210,7 +218,8 @@ static void random_steps(int count, uint64_t base, uint64_t npages, uint64_t che
 {
     struct rng rng = rng_start();
     memset(&tlb, 0, sizeof tlb);
-    machine.on_flush = tlb_flush;
+    machine.on_shootdown = tlb_flush;
+    paging_switch(&space);
     model = (struct model){base, npages, calloc(npages, sizeof(struct page))};
     for (int i = 0; i < count; i++) {
         struct step s = random_step(&rng);

@@ -201,6 +201,24 @@ static void a_run_may_be_freed_in_parts(void **state)
     assert_true(pmm_validate());
 }
 
+/* Real RAM is not zero when a machine starts, and the bitmaps go into it as it is. */
+static void what_memory_held_before_does_not_matter(void **state)
+{
+    (void)state;
+    static const int old[] = {0x00, 0xff, 0xa5};
+    for (size_t i = 0; i < COUNT(old); i++) {
+        machine_start(banks, COUNT(banks));
+        memset(phys_to_virt(PA(0)), old[i], 16 * PAGE_BYTES);
+        memset(phys_to_virt(PA(RAM_BASE)), old[i], 670 * PAGE_BYTES);
+        assert_int_equal(MM_OK, pmm_init(banks, COUNT(banks)));
+        assert_true(pmm_validate());
+        assert_int_equal(15 + 499, machine_free_frames()); /* without frame 0 and the metadata */
+        assert_int_equal(170, pmm_reclaim());
+        assert_true(pmm_validate());
+        machine_stop();
+    }
+}
+
 static void reclaimed_memory_joins_its_neighbours(void **state)
 {
     (void)state;
@@ -392,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_hole_of_a_terabyte_costs_nothing),
         cmocka_unit_test(ten_mib_of_ram_are_enough),
         cmocka_unit_test(metadata_is_small_in_proportion),
+        cmocka_unit_test(what_memory_held_before_does_not_matter),
         TEST(runs_are_exact),
         TEST(a_run_may_be_freed_in_parts),
         TEST(reclaimed_memory_joins_its_neighbours),

@@ -30,7 +30,7 @@ static uint64_t bits(uint64_t entry, unsigned last, unsigned first)
 static uint64_t read_entry(uint64_t table, unsigned index)
 {
     const uint64_t *memory = (const uint64_t *)(hhdm.base.v + table);
-    return memory[index];
+    return __atomic_load_n(&memory[index], __ATOMIC_ACQUIRE); /* at once, like a CPU */
 }
 
 static void check_reserved(uint64_t entry, unsigned shift, bool page)
@@ -57,12 +57,12 @@ static void finish(struct walk *w, uint64_t va)
         bit(w->raw, BIT_PWT) + 2 * bit(w->raw, BIT_PCD) + 4 * bit(w->raw, w->shift == 12 ? 7 : 12);
 }
 
-struct walk walk(uint64_t root, uint64_t va)
+/* Go on at w->table, whose entries cover 1 << w->shift bytes each. */
+static struct walk go_on(struct walk w, uint64_t va)
 {
-    struct walk w = {.write = true, .user = true, .exec = true};
-    uint64_t table = root;
-    for (w.shift = 39;; w.shift -= 9) {
-        w.raw = read_entry(table, va >> w.shift & 511);
+    for (;; w.shift -= 9) {
+        w.raw = read_entry(w.table, va >> w.shift & 511);
+        w.present = false;
         if (!bit(w.raw, BIT_P))
             return w;
         bool page = w.shift == 12 || (w.shift < 39 && bit(w.raw, BIT_PS));
@@ -74,8 +74,23 @@ struct walk walk(uint64_t root, uint64_t va)
             finish(&w, va);
             return w;
         }
-        table = bits(w.raw, 51, 12);
+        w.table = bits(w.raw, 51, 12);
     }
+}
+
+struct walk walk(uint64_t root, uint64_t va)
+{
+    return go_on(
+        (struct walk){.write = true, .user = true, .exec = true, .shift = 39, .table = root}, va);
+}
+
+/* All that the upper tables say is that everything is allowed, or the test of it would fail. */
+struct walk walk_last(const struct walk *upper, uint64_t va)
+{
+    return go_on(
+        (struct walk){
+            .write = true, .user = upper->user, .exec = true, .shift = 12, .table = upper->table},
+        va);
 }
 
 void walk_all(uint64_t root, void (*visit)(uint64_t va, const struct walk *page, void *context),

@@ -13,11 +13,15 @@ struct walk {
     unsigned shift; /* of the page: 12, 21, 30; of the hole, if not present: up to 39 */
     uint64_t pa;    /* of va itself, not of its page */
     uint64_t raw;   /* the last entry that was read */
+    uint64_t table; /* where it was read */
 };
 
 /* Translate va with the tables at the physical address root. Fails the test if a reserved bit is
  * set. */
 struct walk walk(uint64_t root, uint64_t va);
+
+/* Translate va with the table of a walk whose address was in the same 4 KiB-page table. */
+struct walk walk_last(const struct walk *upper, uint64_t va);
 
 /* Call visit for each page, ascending; va is the page's first byte. */
 void walk_all(uint64_t root, void (*visit)(uint64_t va, const struct walk *page, void *context),

@@ -1,0 +1,303 @@
+/* Spinlocks and reader-writer locks between CPUs, and the checks of a debug build: order, double
+ * acquire, release by somebody else, each with the culprit named. */
+#include "lock.h"
+#include "smp_rig.h"
+
+#define TURNS 20000
+
+static struct spinlock spin = SPINLOCK_INIT(LOCK_PMM, "spin");
+static struct rwlock rw = RWLOCK_INIT(LOCK_PMM, "rw");
+static uint64_t a GUARDED_BY(spin), b GUARDED_BY(rw), c GUARDED_BY(rw);
+static uint64_t stage, inside, turn;
+
+static int start(void **state)
+{
+    (void)state;
+    machine_start_simple(MIB);
+    stage = inside = turn = 0;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    machine_stop();
+    return 0;
+}
+
+/* --- Exclusion ------------------------------------------------------------ */
+
+static void count_under_lock(unsigned cpu)
+{
+    (void)cpu;
+    for (unsigned i = 0; i < TURNS; i++) {
+        irq_state_t irq = spin_lock(&spin);
+        a++; /* not atomic: the sanitizer sees it if the lock lets two in */
+        spin_unlock(&spin, irq);
+    }
+}
+
+static void a_spinlock_lets_one_in(void **state)
+{
+    (void)state;
+    irq_state_t irq = spin_lock(&spin);
+    a = 0;
+    spin_unlock(&spin, irq);
+    cpus_run(NCPUS, count_under_lock);
+    irq = spin_lock(&spin);
+    assert_int_equal(NCPUS * TURNS, a);
+    spin_unlock(&spin, irq);
+}
+
+static void try_under_lock(unsigned cpu)
+{
+    for (unsigned i = 0; i < TURNS; i++) {
+        irq_state_t irq;
+        if (cpu % 2 == 0) {
+            irq = spin_lock(&spin);
+        } else if (!spin_try_lock(&spin, &irq)) {
+            port_relax();
+            continue;
+        }
+        a++;
+        __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
+        spin_unlock(&spin, irq);
+    }
+}
+
+static void trying_takes_a_free_lock_only(void **state)
+{
+    (void)state;
+    irq_state_t irq = spin_lock(&spin);
+    a = 0;
+    spin_unlock(&spin, irq);
+    cpus_run(NCPUS, try_under_lock);
+    if (!spin_try_lock(&spin, &irq))
+        fail_msg("nobody holds it");
+    else
+        assert_int_equal(turn, a), spin_unlock(&spin, irq);
+}
+
+static void read_and_write(unsigned cpu)
+{
+    for (unsigned i = 0; i < TURNS; i++) {
+        if ((i + cpu) % 8 == 0) {
+            irq_state_t irq = write_lock(&rw);
+            b++;
+            c += 3;
+            write_unlock(&rw, irq);
+        } else {
+            irq_state_t irq = read_lock(&rw);
+            CPU_CHECK(c == 3 * b);
+            read_unlock(&rw, irq);
+        }
+    }
+}
+
+static void a_writer_is_alone(void **state)
+{
+    (void)state;
+    irq_state_t irq = write_lock(&rw);
+    b = c = 0;
+    write_unlock(&rw, irq);
+    cpus_run(NCPUS, read_and_write);
+    irq = read_lock(&rw);
+    assert_int_equal(NCPUS * TURNS / 8, b);
+    assert_int_equal(0, rw.readers - 1);
+    read_unlock(&rw, irq);
+}
+
+static void read_together(unsigned cpu)
+{
+    (void)cpu;
+    irq_state_t irq = read_lock(&rw);
+    __atomic_fetch_add(&inside, 1, __ATOMIC_ACQ_REL);
+    wait_for(&inside, NCPUS); /* for ever, if they come in one by one */
+    read_unlock(&rw, irq);
+}
+
+static void readers_share(void **state)
+{
+    (void)state;
+    cpus_run(NCPUS, read_together);
+}
+
+/* CPU 0 reads, 1 wants to write, then 2 wants to read: it must come after the writer. */
+static void queue_up(unsigned cpu)
+{
+    irq_state_t irq;
+    uint32_t tickets = __atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED);
+    cpus_meet();
+    if (cpu == 0) {
+        irq = read_lock(&rw);
+        store(&stage, 1);
+        while (__atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED) != tickets + 3)
+            port_relax();
+        CPU_CHECK(load(&turn) == 0);
+        read_unlock(&rw, irq);
+    } else if (cpu == 1) {
+        wait_for(&stage, 1);
+        irq = write_lock(&rw);
+        CPU_CHECK(load(&turn) == 0);
+        store(&turn, 1);
+        write_unlock(&rw, irq);
+    } else {
+        while (__atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED) != tickets + 2)
+            port_relax();
+        irq = read_lock(&rw);
+        CPU_CHECK(load(&turn) == 1);
+        read_unlock(&rw, irq);
+    }
+}
+
+static void readers_do_not_overtake_a_waiting_writer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 200; i++) {
+        stage = turn = 0;
+        cpus_run(3, queue_up);
+    }
+}
+
+/* --- Waiting -------------------------------------------------------------- */
+
+/* CPU 0 holds both locks and waits for the others to flush, while they wait for a lock. */
+static void wait_while_waited_for(unsigned cpu)
+{
+    static const struct tlb_batch batch = {.whole = true};
+    struct cpu_set all = {{0}};
+    irq_state_t irq, outer;
+    for (unsigned i = 0; i < NCPUS; i++)
+        cpu_set_add(&all, i);
+    for (unsigned i = 0; i < 200; i++) {
+        if ((cpu + i) % 2 == 0) {
+            static struct spinlock out = SPINLOCK_INIT(LOCK_SPACE, "outer");
+            outer = spin_lock(&out);
+            irq = spin_lock(&spin);
+            port_tlb_shootdown(&all, &batch);
+            spin_unlock(&spin, irq);
+            spin_unlock(&out, outer);
+        } else if (cpu % 4 < 2) {
+            irq = read_lock(&rw);
+            port_tlb_shootdown(&all, &batch);
+            read_unlock(&rw, irq);
+        } else {
+            irq = write_lock(&rw);
+            port_tlb_shootdown(&all, &batch);
+            write_unlock(&rw, irq);
+        }
+    }
+}
+
+static void who_waits_for_a_lock_answers_shootdowns(void **state)
+{
+    (void)state;
+    cpus_run(NCPUS, wait_while_waited_for);
+}
+
+/* --- The checks ----------------------------------------------------------- */
+
+static struct spinlock outer_lock = SPINLOCK_INIT(LOCK_HEAP, "heap");
+static struct spinlock inner_lock = SPINLOCK_INIT(LOCK_PMM, "pmm");
+static struct spinlock inner_twin = SPINLOCK_INIT(LOCK_PMM, "pmm 2");
+
+/* A function of its own, so that the address in a message can be told. */
+__attribute__((noinline)) static irq_state_t take_first(struct spinlock *lock) NO_LOCK_ANALYSIS
+{
+    return spin_lock(lock);
+}
+
+/* The last message names an address in take_first: the first behind these words. */
+static void assert_names_take_first(const char *words)
+{
+    assert_message(words);
+    uint64_t at = strtoull(strstr(machine.message, words) + strlen(words), NULL, 16);
+    uint64_t start = (uint64_t)(uintptr_t)take_first;
+    assert_in_range(at, start, start + 1024);
+}
+
+static void taking_locks_out_of_order_names_both(void **state) NO_LOCK_ANALYSIS
+{
+    (void)state;
+    irq_state_t irq = take_first(&inner_lock);
+    assert_panics(spin_lock(&outer_lock), "wrong order: CPU 0 takes \"heap\" (10) at 0x");
+    assert_names_take_first("holds \"pmm\" (40) since ");
+    assert_panics(spin_lock(&inner_twin), "wrong order"); /* no two of one class */
+    spin_unlock(&inner_lock, irq);
+    irq = spin_lock(&outer_lock);
+    irq_state_t irq2 = spin_lock(&inner_lock); /* this is the order */
+    spin_unlock(&outer_lock, irq);             /* and any is right for giving back */
+    assert_true(lock_is_held(&inner_lock) && !lock_is_held(&outer_lock));
+    spin_unlock(&inner_lock, irq2);
+}
+
+static void taking_a_lock_twice_names_the_first_time(void **state) NO_LOCK_ANALYSIS
+{
+    (void)state;
+    irq_state_t irq = take_first(&inner_lock);
+    assert_panics(spin_lock(&inner_lock), "CPU 0 takes \"pmm\" at 0x");
+    assert_names_take_first("holds it since ");
+    spin_unlock(&inner_lock, irq);
+    irq = read_lock(&rw);
+    assert_panics(read_lock(&rw), "takes \"rw\""); /* a writer between would stop both for ever */
+    assert_panics(write_lock(&rw), "takes \"rw\"");
+    read_unlock(&rw, irq);
+}
+
+static void giving_back_what_nobody_holds_is_named(void **state) NO_LOCK_ANALYSIS
+{
+    (void)state;
+    irq_state_t irq = {0};
+    assert_panics(spin_unlock(&inner_lock, irq), "CPU 0 releases \"pmm\" at 0x");
+    assert_message("which nobody holds");
+    assert_panics(read_unlock(&rw, irq), "which nobody holds");
+    assert_panics(write_unlock(&rw, irq), "which nobody holds");
+}
+
+static void hold_or_wait(unsigned cpu) NO_LOCK_ANALYSIS
+{
+    irq_state_t irq = {0};
+    if (cpu == 3) {
+        irq = take_first(&inner_lock);
+        store(&stage, 1);
+        wait_for(&stage, 2);
+        spin_unlock(&inner_lock, irq);
+    } else if (cpu == 1) {
+        jmp_buf behind;
+        wait_for(&stage, 1);
+        machine.panic_expected = &behind;
+        if (setjmp(behind) == 0) {
+            spin_unlock(&inner_lock, irq);
+            cpus_fail("no panic");
+        }
+        machine.panic_expected = NULL;
+        store(&stage, 2);
+    }
+}
+
+static void giving_back_the_lock_of_another_cpu_names_it(void **state)
+{
+    (void)state;
+    cpus_run(NCPUS, hold_or_wait);
+    assert_message("CPU 1 releases \"pmm\" at 0x");
+    assert_names_take_first("but CPU 3 holds it since ");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_spinlock_lets_one_in),
+        TEST(trying_takes_a_free_lock_only),
+        TEST(a_writer_is_alone),
+        TEST(readers_share),
+        TEST(readers_do_not_overtake_a_waiting_writer),
+        TEST(who_waits_for_a_lock_answers_shootdowns),
+        TEST(taking_locks_out_of_order_names_both),
+        TEST(taking_a_lock_twice_names_the_first_time),
+        TEST(giving_back_what_nobody_holds_is_named),
+        TEST(giving_back_the_lock_of_another_cpu_names_it),
+    };
+    return cmocka_run_group_tests_name("locks", tests, NULL, NULL);
+}
