@@ -65,6 +65,16 @@ def test_write_protection_holds_without_smep_smap_and_nx():
     assert "write to a read-only page" in text
 
 
+def test_non_maskable_interrupt_ends_on_its_own_stack():
+    with Machine(arguments="") as machine:
+        machine.expect("quicklime>")
+        machine.qmp(("inject-nmi", {}))
+        machine.expect("the machine is stopped")
+        text = plain(machine.text)
+    assert "panic: non-maskable interrupt\n" in text, text
+    assert re.search(r"#\d+ 0x[0-9a-f]{16} monitor_run\+0x", text), text
+
+
 def test_panic_reboots_when_asked_to():
     """-no-reboot turns the reboot into QEMU's end."""
     with Machine(arguments="panic=reboot") as machine:
