@@ -37,7 +37,7 @@ static void start_console(void)
         console_init(&boot_context()->framebuffer);
 }
 
-/* What can only be found out with the firmware's own tables in view. */
+/* What is known from the firmware's own tables only. */
 static void start_firmware(void)
 {
     acpi_init();
@@ -95,7 +95,7 @@ _Noreturn void kmain(void)
     start_console();    /* the screen */
     cpu_protect();      /* WP, NX, SMEP, SMAP, UMIP, PGE */
     memory_take_over(); /* frames, our page tables, the heap; nothing of the loader's is in use */
-    start_firmware();   /* a time limit, ACPI, runtime services */
+    start_firmware();   /* ACPI, a clock, nodes, runtime services, work for all CPUs */
 
     (void)selfcheck_run();
     stress_if_asked();
