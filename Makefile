@@ -24,8 +24,8 @@ endif
 EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c command_memmap.c \
             command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
             acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
-            image.c kernel_file.c limine_map.c lapic.c lz4.c madt.c mp.c mp_start.c pagetables.c \
-            quiesce.c requests.c responses.c tables.c
+            image.c inflate.c kernel_file.c limine_map.c lapic.c madt.c mp.c mp_start.c pagetables.c \
+            quiesce.c requests.c responses.c tables.c unpack.c
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := main.c options.c context.c requests.c memory.c layout.c port.c \
                cpu.c cpus.c cpu_stacks.c calls.c shootdown.c stop.c lapic.c clock.c clock_references.c \
@@ -66,7 +66,7 @@ EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-si
 KERNEL_LDFLAGS := -m elf_x86_64 -pie --no-dynamic-linker -nostdlib -z text -z max-page-size=4096 \
                   -z norelro -z noexecstack --build-id=none --hash-style=sysv --orphan-handling=error
 PE_SECTIONS := .text .rodata .rela .reloc .data .dynamic .bss
-LZ4 := lz4 -q -12 --content-size --no-frame-crc -c # what efi/lz4.c reads
+PACK := $(PYTHON) -B efi/pack.py # writes what efi/unpack.c reads
 
 include tests/setup.mk
 
@@ -143,9 +143,9 @@ $(BUILD)/kernel.elf: $(KERNEL_OBJS) $(MM_OBJS) kernel/kernel.ld kernel/symbols.a
 $(BUILD)/kernel.stripped: $(BUILD)/kernel.elf
 	$(call say,OBJ)
 	$(Q)objcopy --strip-all $< $@
-$(BUILD)/kernel.lz4: $(BUILD)/kernel.stripped
-	$(call say,LZ4)
-	$(Q)$(LZ4) $< > $@
+$(BUILD)/kernel.packed: $(BUILD)/kernel.stripped efi/pack.py
+	$(call say,PACK)
+	$(Q)$(PACK) $< $@
 
 $(BUILD)/fonts/%.psf: | setup
 	@mkdir -p $(@D)
@@ -162,7 +162,7 @@ $(BUILD)/efi/%.S.o: efi/%.S | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CLANG) $(EFI_CFLAGS) -I$(BUILD) -c $< -o $@
-$(BUILD)/efi/kernel_blob.S.o: $(BUILD)/kernel.lz4
+$(BUILD)/efi/kernel_blob.S.o: $(BUILD)/kernel.packed
 
 $(BUILD)/loader.so: $(EFI_OBJS) efi/efi.ld
 	$(call say,LD)

@@ -37,6 +37,11 @@ static inline uint64_t load64(const void *from)
     return value;
 }
 
+static inline void store32(void *to, uint32_t value)
+{
+    __builtin_memcpy(to, &value, sizeof value);
+}
+
 static inline void store64(void *to, uint64_t value)
 {
     __builtin_memcpy(to, &value, sizeof value);

@@ -5,8 +5,8 @@
 #include "bytes.h"
 #include "fail.h"
 #include "firmware.h"
-#include "lz4.h"
 #include "print.h"
+#include "unpack.h"
 
 /* kernel_blob.S */
 extern const uint8_t kernel_blob[], kernel_blob_end[];
@@ -120,19 +120,28 @@ static EFI_STATUS read_from_volume(struct kernel_file *out)
     return status;
 }
 
-/* Ours is carried compressed; all of it is unpacked, since the protocol shows a kernel its file. */
+static EFI_STATUS fail_unpack(const struct kernel_file *file, const struct fault *f)
+{
+    if (f->where)
+        return FAIL(EFI_VOLUME_CORRUPTED, "unpack the kernel inside %s: %s %lu: %s 0x%lx %s",
+                    file->path, f->where, f->index, f->field, f->value, f->what);
+    return FAIL(EFI_VOLUME_CORRUPTED, "unpack the kernel inside %s: %s 0x%lx %s", file->path,
+                f->field, f->value, f->what);
+}
+
+/* Ours is carried packed; all of it is unpacked, since the protocol shows a kernel its file. */
 static EFI_STATUS unpack_own(struct kernel_file *out)
 {
-    uint64_t packed = (uint64_t)(kernel_blob_end - kernel_blob);
-    EFI_STATUS status = lz4_content_bytes(kernel_blob, packed, &out->bytes);
-    if (EFI_ERROR(status))
-        return FAIL(status, "unpack the kernel inside %s", out->path);
+    struct packed packed;
+    struct fault fault;
     uint8_t *data;
-    status = alloc_data(out, &data);
+    if (!unpack_parse(kernel_blob, (uint64_t)(kernel_blob_end - kernel_blob), &packed, &fault))
+        return fail_unpack(out, &fault);
+    out->bytes = packed.bytes;
+    EFI_STATUS status = alloc_data(out, &data);
     if (EFI_ERROR(status))
         return status;
-    status = lz4_decode(kernel_blob, packed, data, out->bytes);
-    return EFI_ERROR(status) ? FAIL(status, "unpack the kernel inside %s", out->path) : status;
+    return unpack(&packed, data, &fault) ? EFI_SUCCESS : fail_unpack(out, &fault);
 }
 
 EFI_STATUS kernel_file_open(const struct options *options, struct kernel_file *out)

@@ -64,6 +64,16 @@ static bool matches(const struct scan *scan, uint64_t offset, const uint64_t *ma
     return words * 8 <= scan->bytes - offset && !memcmp(scan->memory + offset, magic, words * 8);
 }
 
+/* The next word that may begin a magic, whose first words all have their top bit set; to or more if
+ * there is none. Nearly all words of a kernel are looked at here only. */
+static uint64_t next_candidate(const struct scan *scan, uint64_t from, uint64_t to)
+{
+    const uint8_t *memory = scan->memory;
+    while (from < to && (int64_t)load64(memory + from) >= 0)
+        from += 8;
+    return from;
+}
+
 /* Visit the words of every segment that came from the file and lie in [begin, end). Magics may run
  * on from one segment into the next, so only their first word is bound to the segment. */
 static bool scan_words(struct scan *scan, scan_visit visit)
@@ -73,10 +83,9 @@ static bool scan_words(struct scan *scan, scan_visit visit)
         uint64_t from = s->va - scan->image->base, to = from + s->file_bytes;
         from = round_up(from > scan->begin ? from : scan->begin, 8);
         to = round_down(to < scan->end ? to : scan->end, 8);
-        for (uint64_t at = from; at < to; at += 8) {
+        for (uint64_t at = next_candidate(scan, from, to); at < to;
+             at = next_candidate(scan, at + 8, to)) {
             uint64_t word = word_at(scan, at);
-            if ((int64_t)word >= 0)
-                continue; /* the first words of all magics have their top bit set */
             if ((word == common_magic[0] || word == revision_tag[0] || word == start_marker[0] ||
                  word == end_marker[0]) &&
                 !visit(scan, at, word))

@@ -23,8 +23,8 @@ $(TEST_KERNEL_DIR)/$(1)/%.o: tests/boot/kernels/% tests/boot/kernels/kernel.h in
 $(TEST_KERNEL_DIR)/$(1).elf: $(TEST_KERNEL_PARTS:%=$(TEST_KERNEL_DIR)/$(1)/%.o) $(or $(SCRIPT_$(1)),tests/boot/kernels/pie.ld)
 	$(Q)ld.lld $$(filter-out --orphan-handling=error,$$(KERNEL_LDFLAGS)) -T $$(lastword $$^) $$(filter %.o,$$^) -o $$@
 	$(if $(SCRIPT_$(1)),$(Q)printf '\002' | dd of=$$@ bs=1 seek=16 conv=notrunc status=none)
-$(TEST_KERNEL_DIR)/$(1)/blob.o: efi/kernel_blob.S $(TEST_KERNEL_DIR)/$(1).elf
-	$(Q)$(LZ4) $(TEST_KERNEL_DIR)/$(1).elf > $$(@D)/kernel.lz4
+$(TEST_KERNEL_DIR)/$(1)/blob.o: efi/kernel_blob.S $(TEST_KERNEL_DIR)/$(1).elf efi/pack.py
+	$(Q)$(PACK) $(TEST_KERNEL_DIR)/$(1).elf $$(@D)/kernel.packed
 	$(Q)$$(CLANG) $$(TEST_KERNEL_CFLAGS) -I$$(@D) -c $$< -o $$@
 $(TEST_KERNEL_DIR)/$(1).efi: $(TEST_KERNEL_DIR)/$(1)/blob.o $(filter-out %/kernel_blob.S.o,$(EFI_OBJS)) efi/efi.ld
 	$$(call TEST_PE,efi-app-x86_64)
