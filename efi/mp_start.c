@@ -13,6 +13,7 @@
 #define INIT_USEC_OLD  10000
 #define STARTUP_USEC   200     /* until the second startup command, for those that did not hear */
 #define PATIENCE_USEC  1000000 /* since a CPU parked last; emulated ones share their host */
+#define AGAIN_USEC     20000   /* between further startup commands: see start_aps */
 #define STOP_USEC      200     /* for INIT to arrive at those that are given up */
 #define TSC_HZ_UNKNOWN 10000000000ull /* faster than any: what is waited for takes longer then */
 
@@ -132,9 +133,19 @@ static void start_aps(struct boot_plan *plan)
     send_to_silent(mp, startup);
     if (wait_until_parked(mp, STARTUP_USEC))
         return;
-    send_to_silent(mp, startup); /* one that did hear the first ignores it */
-    if (!wait_until_parked(mp, PATIENCE_USEC))
-        leave_out_late(mp);
+    /* One that did hear it ignores the next. One whose host had no time for it yet takes the INIT
+     * only now, and has lost every startup that came before. */
+    uint64_t begin = cpu_rdtsc();
+    for (size_t before = 0; cpu_rdtsc() - begin < ticks(mp, PATIENCE_USEC);) {
+        send_to_silent(mp, startup);
+        if (wait_until_parked(mp, AGAIN_USEC))
+            return;
+        size_t parked = count_parked(mp);
+        if (parked != before)
+            begin = cpu_rdtsc();
+        before = parked;
+    }
+    leave_out_late(mp);
 }
 
 void mp_set_apic_mode(const struct boot_plan *plan)
