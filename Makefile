@@ -27,17 +27,20 @@ EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c co
             image.c inflate.c kernel_file.c limine_map.c lapic.c madt.c mp.c mp_start.c pagetables.c \
             quiesce.c requests.c responses.c tables.c unpack.c
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
-KERNEL_SRCS := main.c options.c context.c requests.c memory.c layout.c port.c \
-               cpu.c cpus.c cpu_stacks.c calls.c shootdown.c stop.c lapic.c clock.c clock_references.c \
-               gdt.c traps.c panic.c explain.c symbols.c provoke.c \
-               acpi.c acpi_tables.c aml.c subtables.c madt.c srat.c nodes.c power.c runtime.c \
-               serial.c print.c console.c screen.c font.c utf8.c keyboard.c input.c lineedit.c \
-               monitor.c report.c report_cpus.c report_json.c facts.c mapview.c units.c json.c \
-               selfcheck.c selfcheck_mm.c selfcheck_faults.c selfcheck_smp.c \
-               stress.c stress_tlb.c stress_mixed.c
-KERNEL_ASMS := ap_entry.S entry.S trap_stubs.S fonts.S
-FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/fonts.S embeds these
-MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c pmm.c region.c string.c
+KERNEL_SRCS := layout.c main.c options.c port.c \
+  $(addprefix boot/,context.c memory.c requests.c) \
+  $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c gdt.c lapic.c \
+                   shootdown.c stop.c traps.c) \
+  $(addprefix firmware/,acpi.c acpi_tables.c aml.c madt.c nodes.c power.c runtime.c srat.c subtables.c) \
+  $(addprefix console/,console.c font.c print.c screen.c serial.c utf8.c) \
+  $(addprefix panic/,explain.c panic.c symbols.c) \
+  $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_json.c units.c) \
+  $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_mm.c selfcheck_smp.c \
+                     stress.c stress_mixed.c stress_tlb.c) \
+  $(addprefix monitor/,input.c keyboard.c lineedit.c monitor.c)
+KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
+FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
+MM_SRCS := cpu.c early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c pmm.c region.c string.c
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 KERNEL_OBJS := $(KERNEL_SRCS:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASMS:%=$(BUILD)/kernel/%.o)
@@ -131,11 +134,11 @@ $(BUILD)/mm/%.o: mm/%.c | setup
 	$(Q)$(CLANG) $(MM_CFLAGS) -MJ $@.json -c $< -o $@
 
 # Linked twice: the first image gives the addresses for the symbol table that the second carries.
-$(BUILD)/kernel.elf: $(KERNEL_OBJS) $(MM_OBJS) kernel/kernel.ld kernel/symbols.awk
-	$(Q)echo | awk -f kernel/symbols.awk > $(BUILD)/symbols.S
+$(BUILD)/kernel.elf: $(KERNEL_OBJS) $(MM_OBJS) kernel/kernel.ld kernel/panic/symbols.awk
+	$(Q)echo | awk -f kernel/panic/symbols.awk > $(BUILD)/symbols.S
 	$(Q)$(CLANG) $(COMMON) -c $(BUILD)/symbols.S -o $(BUILD)/symbols.o
 	$(Q)ld.lld $(KERNEL_LDFLAGS) -T kernel/kernel.ld $(KERNEL_OBJS) $(MM_OBJS) $(BUILD)/symbols.o -o $@.1
-	$(Q)nm -n $@.1 | awk -f kernel/symbols.awk > $(BUILD)/symbols.S
+	$(Q)nm -n $@.1 | awk -f kernel/panic/symbols.awk > $(BUILD)/symbols.S
 	$(Q)$(CLANG) $(COMMON) -c $(BUILD)/symbols.S -o $(BUILD)/symbols.o
 	$(call say,LD)
 	$(Q)ld.lld $(KERNEL_LDFLAGS) -T kernel/kernel.ld $(KERNEL_OBJS) $(MM_OBJS) $(BUILD)/symbols.o -o $@
@@ -151,7 +154,7 @@ $(BUILD)/fonts/%.psf: | setup
 	@mkdir -p $(@D)
 	$(call say,FONT)
 	$(Q)zcat /usr/share/consolefonts/$*.psf.gz > $@
-$(BUILD)/kernel/fonts.S.o: $(FONTS:%=$(BUILD)/fonts/%.psf)
+$(BUILD)/kernel/console/fonts.S.o: $(FONTS:%=$(BUILD)/fonts/%.psf)
 
 # ---- the EFI file: an ELF shared object, then a PE --------------------------------------------------
 $(BUILD)/efi/%.o: efi/%.c | setup

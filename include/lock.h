@@ -36,7 +36,7 @@ enum lock_order {
     LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
     LOCK_SPACE = 30,  /* mm/paging.c: one address space's tables */
     LOCK_PMM = 40,    /* mm/pmm.c: the frame bitmaps */
-    LOCK_LOG = 90,    /* kernel/print.c: the consoles; last, as everything may log */
+    LOCK_LOG = 90,    /* kernel/console/print.c: the consoles; last, as everything may log */
 };
 
 /* What a lock is called, and its place in the order. */

@@ -2,33 +2,25 @@
  * Relies on: everything; each stage on those before it and on nothing after. */
 #include "main.h"
 
-#include "acpi.h"
 #include "boot/context.h"
-#include "clock.h"
-#include "console.h"
-#include "cpu.h"
-#include "cpus.h"
-#include "memory.h"
+#include "boot/memory.h"
+#include "check/selfcheck.h"
+#include "check/stress.h"
+#include "console/console.h"
+#include "console/print.h"
+#include "console/serial.h"
+#include "cpu/clock.h"
+#include "cpu/cpu.h"
+#include "cpu/cpus.h"
+#include "cpu/traps.h"
+#include "firmware/acpi.h"
+#include "firmware/nodes.h"
+#include "firmware/power.h"
+#include "firmware/runtime.h"
 #include "mm/string.h"
-#include "monitor.h"
-#include "nodes.h"
+#include "monitor/monitor.h"
 #include "options.h"
-#include "power.h"
-#include "print.h"
-#include "report.h"
-#include "runtime.h"
-#include "selfcheck.h"
-#include "serial.h"
-#include "stress.h"
-#include "traps.h"
-
-extern const uint64_t entry_tsc; /* entry.S */
-
-uint64_t main_usec(void)
-{
-    uint64_t hz = cpu_tsc_hz();
-    return hz ? (cpu_tsc() - entry_tsc) / (hz / 1000000) : 0;
-}
+#include "report/report.h"
 
 /* Text on the screen from here on, through the loader's mapping until memory is ours. */
 static void start_console(void)

@@ -2,10 +2,10 @@
  * Relies on: print, panic, cpu. Stage: after cpu_init; port_cpu settles with cpu_protect. */
 #include "mm/port.h"
 
-#include "cpu.h"
-#include "cpus.h"
+#include "cpu/cpu.h"
+#include "cpu/cpus.h"
 #include "lock.h"
-#include "panic.h"
+#include "panic/panic.h"
 
 const struct port_cpu *port_cpu(void)
 {
@@ -54,6 +54,11 @@ void port_misuse(const char *fmt, ...)
 unsigned port_cpu_id(void)
 {
     return cpu_current()->id;
+}
+
+void port_set_mm_cpu(struct mm_cpu *cpu)
+{
+    cpu_current()->mm = cpu;
 }
 
 /* Global pages survive a load of CR3 but not a change of CR4.PGE.

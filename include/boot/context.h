@@ -1,5 +1,5 @@
 /* What the kernel knows from its loader, checked and copied out of bootloader-reclaimable memory.
- * Filled once by kernel/context.c at stage "boot context", constant afterwards. */
+ * Filled once by kernel/boot/context.c at stage "boot context", constant afterwards. */
 #ifndef QL_BOOT_CONTEXT_H
 #define QL_BOOT_CONTEXT_H
 

@@ -49,6 +49,12 @@ void port_relax(void);
  * this CPU, and CPUs that have left the space meanwhile; empty sets and batches are fine. */
 void port_tlb_shootdown(const struct cpu_set *cpus, const struct tlb_batch *batch);
 
+/* Return when every other CPU has passed a full memory barrier since the call: what it wrote before
+ * is visible here, and what it reads afterwards is as new as what was written here before the call.
+ * In the kernel, no CPU was then all the time in one stretch of code with interrupts off that does
+ * not wait for anything. The caller may hold locks; while it waits it answers others. */
+void port_barrier_all(void);
+
 /* This CPU forgets every cached translation, global ones too. */
 void port_tlb_flush_all(void);
 

@@ -3,6 +3,7 @@
 #ifndef QL_MM_REGION_H
 #define QL_MM_REGION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "mm/addr.h"
@@ -30,6 +31,12 @@ struct mem_region {
 
 /* "usable", "reserved", "ACPI reclaimable", ... ; "unknown" for a number that is none. */
 const char *mem_type_name(enum mem_type type);
+
+/* True for the types that say RAM; reserved, bad and framebuffer may be anything. */
+static inline bool mem_type_is_ram(enum mem_type type)
+{
+    return type != MEM_RESERVED && type != MEM_BAD && type != MEM_FRAMEBUFFER;
+}
 
 /* Rewrite map[0..n) so that it is sorted, nothing overlaps, wraps or is empty, usable and
  * bootloader-reclaimable regions are whole frames (shrunk inwards), neighbours of one type are

@@ -1,12 +1,12 @@
-/* What the tests of kernel/context.c and requests.c share: a simulated loader, whose answers lie in
- * a piece of memory behind a direct map, and each of them can be wrong. */
+/* What the tests of kernel/boot/context.c and requests.c share: a simulated loader, whose answers
+ * lie in a piece of memory behind a direct map, and each of them can be wrong. */
 #ifndef CONTEXT_RIG_H
 #define CONTEXT_RIG_H
 
 #include "test.h"
 
-#include "context.c" /* its state is static: each test starts with a fresh one */
-#include "requests.c"
+#include "boot/context.c" /* its state is static: each test starts with a fresh one */
+#include "boot/requests.c"
 
 #define HHDM 0xffff900000000000ull /* not the lowest one there is */
 

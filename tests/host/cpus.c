@@ -2,10 +2,14 @@
  * Relies on: threads; the walker for what a CPU finds in the tables. */
 #include "cpus.h"
 
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "machine.h"
+#include "mm/cpu.h"
 #include "mm/hhdm.h"
 #include "mm/paging.h"
 #include "test.h"
@@ -33,7 +37,8 @@ struct table_slot {
 
 struct cpu {
     uint64_t root;
-    bool running; /* a thread of cpus_run, or CPU 0 */
+    bool running;      /* a thread of cpus_run, or CPU 0 */
+    struct mm_cpu *mm; /* its share, while it is a thread of cpus_run */
     struct tlb_slot tlb[SIZES][TLB_SLOTS];
     struct table_slot tables[TABLES_SLOTS];
     struct cpus_counts counts;
@@ -46,6 +51,9 @@ struct cpu {
 static struct cpu cpus[CPUS_MAX];
 static _Thread_local unsigned self;
 static bool dropping;
+static int barrier; /* the membarrier command of port_barrier_all; 0: not chosen yet */
+
+_Thread_local struct mm_cpu *host_mm_cpu = &mm_cpu_none;
 
 static struct {
     unsigned n;
@@ -64,8 +72,25 @@ void cpus_fail(const char *fmt, ...)
     abort();
 }
 
+/* The expedited command interrupts the CPUs that run our threads; the other one, for a kernel
+ * without it, waits until all CPUs have been through the scheduler, some milliseconds. */
+static void choose_barrier(void)
+{
+    int can = (int)syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    if (can > 0 && (can & MEMBARRIER_CMD_PRIVATE_EXPEDITED) &&
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+        barrier = MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+    else if (can > 0 && (can & MEMBARRIER_CMD_GLOBAL))
+        barrier = MEMBARRIER_CMD_GLOBAL;
+    else
+        cpus_fail("this Linux has no membarrier(2), which the simulated CPUs need");
+}
+
 void cpus_reset(void)
 {
+    if (barrier == 0)
+        choose_barrier();
+    host_mm_cpu = &mm_cpu_none;
     memset(cpus, 0, sizeof cpus);
     cpus[0].running = true;
     crew.n = 1;
@@ -107,6 +132,7 @@ void cpus_meet(void)
 static void *thread_main(void *number)
 {
     self = (unsigned)(uintptr_t)number;
+    port_set_mm_cpu(cpus[self].mm);
     cpus_meet();
     crew.body(self);
     cpus_meet();
@@ -121,8 +147,10 @@ void cpus_run(unsigned n, void (*body)(unsigned cpu))
     assert_in_range(n, 1, CPUS_MAX);
     crew.n = n;
     crew.body = body;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(MM_OK, mm_cpu_create(i, &cpus[i].mm));
         cpus[i].running = true;
+    }
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(0, pthread_create(&threads[i], NULL, thread_main, (void *)(uintptr_t)i));
     for (unsigned i = 0; i < n; i++)
@@ -228,6 +256,11 @@ unsigned port_cpu_id(void)
     return self;
 }
 
+void port_set_mm_cpu(struct mm_cpu *cpu)
+{
+    host_mm_cpu = cpu;
+}
+
 static void answer(struct cpu *cpu)
 {
     uint64_t from = __atomic_exchange_n(&cpu->pending, 0, __ATOMIC_ACQ_REL);
@@ -266,6 +299,13 @@ void port_tlb_shootdown(const struct cpu_set *set, const struct tlb_batch *batch
     }
     while (__atomic_load_n(&me->left, __ATOMIC_ACQUIRE) != 0)
         port_relax();
+}
+
+/* Linux does it to our threads, wherever they are: none of them has to answer. */
+void port_barrier_all(void)
+{
+    if (syscall(SYS_membarrier, barrier, 0, 0) != 0)
+        cpus_fail("membarrier(2) command %d failed", barrier);
 }
 
 void port_tlb_flush_all(void)

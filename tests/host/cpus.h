@@ -13,8 +13,8 @@
 
 #define CPUS_MAX 16
 
-/* Run body on the CPUs 0 .. n - 1, all starting at once. Each answers shootdowns until the last of
- * them is done, and then leaves its space. */
+/* Run body on the CPUs 0 .. n - 1, all starting at once, each with its share of the memory manager.
+ * Each answers shootdowns until the last of them is done, and then leaves its space. */
 void cpus_run(unsigned n, void (*body)(unsigned cpu));
 
 /* Wait, answering shootdowns, until all CPUs of cpus_run have come here. */

@@ -11,8 +11,7 @@ HOST_TIMEOUT ?= 120
 HOST_TEST_NAMES := region early string pmm pmm_model numa paging paging_model tlb mapper \
                    mapper_audit heap heap_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
-HOST_MM_SRCS    := mm/early.c mm/heap.c mm/hhdm.c mm/lock.c mm/mapper.c mm/numa.c mm/paging.c \
-                   mm/paging_query.c mm/pmm.c mm/region.c mm/string.c
+HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
 HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c tests/host/maps/maps.c
 HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(BUILD)/host/%.o)
 HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
@@ -65,6 +64,7 @@ MM_ALLOW_hhdm   :=
 MM_ALLOW_string :=
 MM_ALLOW_lock   :=
 MM_ALLOW_numa   :=
+MM_ALLOW_cpu    :=
 MM_ALLOW_pmm    := region_validate numa_divide numa_find port_misuse
 MM_ALLOW_paging := pmm_alloc_frame pmm_free_frame port_cpu port_get_root port_set_root \
                    port_tlb_shootdown port_tlb_flush_all
@@ -88,20 +88,20 @@ mm-layering: $(MM_OBJS)
 # ---- kernel/: what needs no machine --------------------------------------------------------------
 # Each test program and the kernel files it is linked with. test_console.c and context_rig.h
 # include what they test, because its state is static.
-HOST_KERNEL_font    := font utf8 fonts
-HOST_KERNEL_json    := json print utf8
-HOST_KERNEL_console := screen font utf8 fonts
-HOST_KERNEL_input   := input keyboard lineedit print
-HOST_KERNEL_mapview := mapview units print
+HOST_KERNEL_font    := console/font console/utf8 console/fonts
+HOST_KERNEL_json    := report/json console/print console/utf8
+HOST_KERNEL_console := console/screen console/font console/utf8 console/fonts
+HOST_KERNEL_input   := monitor/input monitor/keyboard monitor/lineedit console/print
+HOST_KERNEL_mapview := report/mapview report/units console/print
 HOST_KERNEL_context :=
 HOST_KERNEL_context_memory :=
 HOST_KERNEL_context_cpus :=
 HOST_KERNEL_context_noise :=
-HOST_KERNEL_acpi    := acpi_tables aml
-HOST_KERNEL_acpi_madt := madt subtables print
-HOST_KERNEL_srat    := srat subtables print
-HOST_KERNEL_print   := print
-HOST_KERNEL_explain := explain symbols options print symbol_table
+HOST_KERNEL_acpi    := firmware/acpi_tables firmware/aml
+HOST_KERNEL_acpi_madt := firmware/madt firmware/subtables console/print
+HOST_KERNEL_srat    := firmware/srat firmware/subtables console/print
+HOST_KERNEL_print   := console/print
+HOST_KERNEL_explain := panic/explain panic/symbols options console/print panic/symbol_table
 HOST_KERNEL_NAMES   := font json console input mapview context context_memory context_cpus \
                        context_noise acpi acpi_madt srat print explain
 HOST_KERNEL_COMMON  := $(BUILD)/host/mm/region.o $(BUILD)/host/mm/lock.o \
@@ -111,12 +111,12 @@ HOST_KERNEL_OBJS    := $(HOST_KERNEL_COMMON) $(HOST_KERNEL_NAMES:%=$(BUILD)/host
                        $(sort $(foreach t,$(HOST_KERNEL_NAMES),$(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))
 
 $(HOST_KERNEL_OBJS): HOST_CFLAGS += -Ikernel -I$(BUILD)
-$(BUILD)/host/kernel/fonts.o: kernel/fonts.S $(FONTS:%=$(BUILD)/fonts/%.psf)
+$(BUILD)/host/kernel/console/fonts.o: kernel/console/fonts.S $(FONTS:%=$(BUILD)/fonts/%.psf)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -I$(BUILD) -c $< -o $@
-$(BUILD)/host/kernel/symbol_table.o: tests/host/symbols.nm kernel/symbols.awk
+$(BUILD)/host/kernel/panic/symbol_table.o: tests/host/symbols.nm kernel/panic/symbols.awk
 	@mkdir -p $(@D)
-	$(Q)awk -f kernel/symbols.awk $< | $(HOSTCC) -x assembler -c - -o $@
+	$(Q)awk -f kernel/panic/symbols.awk $< | $(HOSTCC) -x assembler -c - -o $@
 
 $(foreach t,$(HOST_KERNEL_NAMES),\
   $(eval $(BUILD)/host/test_$(t): $(HOST_KERNEL_$(t):%=$(BUILD)/host/kernel/%.o)))

@@ -1,4 +1,5 @@
-/* Owns: as much of the port as kernel/print.c and its lock need where no machine is simulated. */
+/* Owns: as much of the port as kernel/console/print.c and its lock need where no machine is
+ * simulated. */
 #include <stdio.h>
 #include <stdlib.h>
 

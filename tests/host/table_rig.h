@@ -5,8 +5,8 @@
 
 #include "test.h"
 
-#include "console.h"
-#include "serial.h"
+#include "console/console.h"
+#include "console/serial.h"
 
 #define TABLE_MAX 65536
 

@@ -1,13 +1,13 @@
-/* kernel/acpi_tables.c and aml.c: firmware's tables, good, damaged and invented. Each look at them
- * gets a copy of exactly the bytes that were asked for, so that the sanitizer sees every step
- * beyond. */
+/* kernel/firmware/acpi_tables.c and aml.c: firmware's tables, good, damaged and invented. Each look
+ * at them gets a copy of exactly the bytes that were asked for, so that the sanitizer sees every
+ * step beyond. */
 #include "test.h"
 
-#include "acpi_tables.h"
-#include "aml.h"
 #include "boot/context.h"
-#include "memory.h"
-#include "print.h"
+#include "boot/memory.h"
+#include "console/print.h"
+#include "firmware/acpi_tables.h"
+#include "firmware/aml.h"
 
 #define BASE   0x7fe0000ull
 #define BYTES  0x4000ull

@@ -1,7 +1,7 @@
-/* kernel/madt.c: MADTs, good, odd and damaged. */
+/* kernel/firmware/madt.c: MADTs, good, odd and damaged. */
 #include "table_rig.h"
 
-#include "madt.h"
+#include "firmware/madt.h"
 
 #define ENTRIES 44
 

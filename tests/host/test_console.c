@@ -1,4 +1,4 @@
-/* kernel/console.c and screen.c: what stands on the screen is read back from its pixels. */
+/* kernel/console/console.c and screen.c: what stands on the screen is read back from its pixels. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "console.c" /* its state is static: each test starts with a fresh one */
-#include "font.h"
+#include "console/console.c" /* its state is static: each test starts with a fresh one */
+#include "console/font.h"
 
 #define MARK 0x5a /* what fills the memory around and between the pixels */
 

@@ -1,4 +1,4 @@
-/* kernel/context.c and requests.c: the answers that are about neither memory nor CPUs. */
+/* kernel/boot/context.c and requests.c: the answers that are about neither memory nor CPUs. */
 #include "context_rig.h"
 
 /* ---- what is good --------------------------------------------------------------------------- */

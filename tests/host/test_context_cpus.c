@@ -1,4 +1,4 @@
-/* kernel/context.c: the CPUs that the loader has parked. */
+/* kernel/boot/context.c: the CPUs that the loader has parked. */
 #include "context_rig.h"
 
 static void good_cpus_are_copied(void **state)

@@ -1,4 +1,4 @@
-/* kernel/context.c: the memory map, the direct map, and where the kernel lies. */
+/* kernel/boot/context.c: the memory map, the direct map, and where the kernel lies. */
 #include "context_rig.h"
 
 /* ---- what the loader maps ------------------------------------------------------------------- */

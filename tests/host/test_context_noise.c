@@ -1,4 +1,4 @@
-/* kernel/context.c: random damage to any of the answers. */
+/* kernel/boot/context.c: random damage to any of the answers. */
 #include "context_rig.h"
 
 static void assert_sound(void)

@@ -1,14 +1,14 @@
-/* kernel/explain.c, symbols.c with symbols.awk, options.c: the words of a panic, the names in its
- * stack trace, and what the command line asks of it. */
+/* kernel/panic/explain.c, symbols.c with symbols.awk, kernel/options.c: the words of a panic, the
+ * names in its stack trace, and what the command line asks of it. */
 #include "test.h"
 
 #include "boot/context.h"
-#include "console.h"
-#include "explain.h"
+#include "console/console.h"
+#include "console/serial.h"
 #include "layout.h"
 #include "options.h"
-#include "serial.h"
-#include "symbols.h"
+#include "panic/explain.h"
+#include "panic/symbols.h"
 
 /* print.c, which puts sentences together, has sinks that are not used here. */
 void serial_write(const char *text, size_t bytes)

@@ -1,4 +1,5 @@
-/* kernel/font.c and utf8.c: fonts as they are, fonts that are damaged, text that is no text. */
+/* kernel/console/font.c and utf8.c: fonts as they are, fonts that are damaged, text that is no
+ * text. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "font.h"
-#include "utf8.h"
+#include "console/font.h"
+#include "console/utf8.h"
 
 static struct font font;
 

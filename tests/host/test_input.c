@@ -1,5 +1,5 @@
-/* kernel/keyboard.c, input.c and lineedit.c: what is typed, on either device, and what becomes of
- * it. */
+/* kernel/monitor/keyboard.c, input.c and lineedit.c: what is typed, on either device, and what
+ * becomes of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,11 +9,11 @@
 
 #include <cmocka.h>
 
-#include "console.h"
-#include "input.h"
-#include "keyboard.h"
-#include "lineedit.h"
-#include "serial.h"
+#include "console/console.h"
+#include "console/serial.h"
+#include "monitor/input.h"
+#include "monitor/keyboard.h"
+#include "monitor/lineedit.h"
 
 /* print.c, which puts rows together, has sinks that are not used here. */
 void serial_write(const char *text, size_t bytes)

@@ -1,4 +1,4 @@
-/* kernel/json.c: what comes out is JSON, whatever goes in. */
+/* kernel/report/json.c: what comes out is JSON, whatever goes in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#include "console.h"
-#include "json.h"
-#include "serial.h"
+#include "console/console.h"
+#include "console/serial.h"
 #include "mm/port.h"
+#include "report/json.h"
 
 static char out[4096];
 static size_t used;

@@ -1,4 +1,4 @@
-/* kernel/mapview.c and units.c: the picture of a memory map, and sizes in words. */
+/* kernel/report/mapview.c and units.c: the picture of a memory map, and sizes in words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#include "console.h"
-#include "mapview.h"
-#include "serial.h"
-#include "units.h"
+#include "console/console.h"
+#include "console/serial.h"
+#include "report/mapview.h"
+#include "report/units.h"
 
 /* print.c, which formats the numbers, has sinks that are not used here. */
 void serial_write(const char *text, size_t bytes)

@@ -1,9 +1,9 @@
-/* kernel/print.c: the formatter against libc's, and the way of text to the two sinks. */
+/* kernel/console/print.c: the formatter against libc's, and the way of text to the two sinks. */
 #include "test.h"
 
-#include "console.h"
-#include "print.h"
-#include "serial.h"
+#include "console/console.h"
+#include "console/print.h"
+#include "console/serial.h"
 
 static char serial[8192], console[8192];
 static size_t nserial, nconsole;
@@ -201,13 +201,53 @@ static void nothing_is_written_for_nothing(void **state)
     assert_int_equal(nserial + nconsole, 0);
 }
 
+static void who_takes_the_serial_line_has_it_alone(void **state)
+{
+    (void)state;
+    print_take_serial();
+    serial_write("{", 1);
+    kprintf("one\n");
+    assert_string_equal(console, "one\n");
+    kprintf("two\n");
+    serial_write("}\r\n", 3);
+    print_give_serial();
+    kprintf("three\n");
+    assert_string_equal(serial, "{}\r\none\r\ntwo\r\nthree\r\n");
+    assert_string_equal(console, "one\ntwo\nthree\n");
+}
+
+/* The next time there is room again. */
+static void what_cannot_be_held_is_counted(void **state)
+{
+    (void)state;
+    print_take_serial();
+    for (unsigned i = 0; i < 4096 / 16 + 2; i++)
+        kprintf("%015u\n", i);
+    kprintf("x");
+    print_give_serial();
+    assert_int_equal(nconsole, 4096 + 2 * 16 + 1);
+    const char *words = "000000000000255\r\n... 33 bytes more, on the screen only\r\n";
+    assert_string_equal(serial + nserial - strlen(words), words);
+    empty(state);
+    print_take_serial();
+    kprintf("short\n");
+    print_give_serial();
+    assert_string_equal(serial, "short\r\n");
+}
+
 /* Last: there is no way back from it. */
 static void a_panic_prints_without_the_lock(void **state)
 {
     (void)state;
+    print_take_serial();
+    serial_write("{", 1);
+    kprintf("held\n");
     print_emergency();
     kprintf("%s\n", "panic");
-    assert_string_equal(serial, "panic\r\n");
+    assert_string_equal(serial, "{\r\nheld\r\npanic\r\n");
+    print_emergency(); /* while saying so */
+    kprintf("again\n");
+    assert_string_equal(serial, "{\r\nheld\r\npanic\r\nagain\r\n");
 }
 
 int main(void)
@@ -224,6 +264,8 @@ int main(void)
         cmocka_unit_test_setup(both_sinks_get_every_line, empty),
         cmocka_unit_test_setup(long_text_arrives_whole, empty),
         cmocka_unit_test_setup(nothing_is_written_for_nothing, empty),
+        cmocka_unit_test_setup(who_takes_the_serial_line_has_it_alone, empty),
+        cmocka_unit_test_setup(what_cannot_be_held_is_counted, empty),
         cmocka_unit_test_setup(a_panic_prints_without_the_lock, empty),
     };
     return cmocka_run_group_tests_name("print", tests, NULL, NULL);

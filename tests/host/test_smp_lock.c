@@ -1,5 +1,5 @@
-/* Spinlocks and reader-writer locks between CPUs, and the checks of a debug build: order, double
- * acquire, release by somebody else, each with the culprit named. */
+/* Spinlocks, reader-writer locks and barriers between CPUs, and the checks of a debug build: order,
+ * double acquire, release by somebody else, each with the culprit named. */
 #include "lock.h"
 #include "smp_rig.h"
 
@@ -195,6 +195,35 @@ static void who_waits_for_a_lock_answers_shootdowns(void **state)
     cpus_run(NCPUS, wait_while_waited_for);
 }
 
+/* --- Barriers ------------------------------------------------------------- */
+
+static uint64_t said[2]; /* by either side: its turn */
+
+/* One side has no barrier of its own, only its order in the program: the other one's counts for
+ * both. Neither may miss what the other said. */
+static void speak_and_listen(unsigned cpu)
+{
+    static uint64_t heard[2];
+    for (uint64_t i = 1; i <= TURNS; i++) {
+        cpus_meet();
+        __atomic_store_n(&said[cpu], i, __ATOMIC_RELAXED);
+        if (cpu == 0)
+            __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        else
+            port_barrier_all();
+        heard[cpu] = __atomic_load_n(&said[!cpu], __ATOMIC_RELAXED);
+        cpus_meet();
+        CPU_CHECK(heard[0] == i || heard[1] == i);
+    }
+}
+
+static void a_barrier_counts_for_all_cpus(void **state)
+{
+    (void)state;
+    said[0] = said[1] = 0;
+    cpus_run(2, speak_and_listen);
+}
+
 /* --- The checks ----------------------------------------------------------- */
 
 static struct spinlock outer_lock = SPINLOCK_INIT(LOCK_HEAP, "heap");
@@ -294,6 +323,7 @@ int main(void)
         TEST(readers_share),
         TEST(readers_do_not_overtake_a_waiting_writer),
         TEST(who_waits_for_a_lock_answers_shootdowns),
+        TEST(a_barrier_counts_for_all_cpus),
         TEST(taking_locks_out_of_order_names_both),
         TEST(taking_a_lock_twice_names_the_first_time),
         TEST(giving_back_what_nobody_holds_is_named),

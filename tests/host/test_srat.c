@@ -1,8 +1,8 @@
-/* kernel/srat.c: SRATs and SLITs, good, odd and damaged. */
+/* kernel/firmware/srat.c: SRATs and SLITs, good, odd and damaged. */
 #include "table_rig.h"
 
+#include "firmware/srat.h"
 #include "mm/numa.h"
-#include "srat.h"
 
 #define ENTRIES 48
 #define GIB     (1ull << 30)

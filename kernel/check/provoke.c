@@ -1,0 +1,196 @@
+/* Owns: the failures that can be asked for.
+ * Relies on: everything that it breaks. Stage: after the take-over. */
+#include "check/provoke.h"
+
+#include <stdint.h>
+
+#include "cpu/cpus.h"
+#include "layout.h"
+#include "mm/heap.h"
+#include "mm/pmm.h"
+#include "mm/string.h"
+#include "panic/panic.h"
+
+/* The compiler must not know that these are wrong, or it would leave them out. */
+static void *hidden_pointer(uint64_t address)
+{
+    __asm__ volatile("" : "+r"(address));
+    return (void *)(uintptr_t)address;
+}
+
+static void read_from(const volatile uint8_t *p)
+{
+    (void)*p;
+}
+
+static void write_to(volatile uint8_t *p)
+{
+    *p = 1;
+}
+
+static void plain(void)
+{
+    panic("asked for by the monitor");
+}
+
+static void page_fault(void)
+{
+    read_from(hidden_pointer(0xffffc123456789abull)); /* in the part for virtual allocations */
+}
+
+static void null_pointer(void)
+{
+    read_from(hidden_pointer(0x18));
+}
+
+static const uint8_t some_constant[8] = "constant";
+
+static void write_rodata(void)
+{
+    write_to(hidden_pointer(va_of(some_constant).v));
+}
+
+static void write_text(void)
+{
+    write_to(hidden_pointer((uint64_t)(uintptr_t)write_text));
+}
+
+static void execute_data(void)
+{
+    static uint8_t code[16] = {0xc3}; /* ret */
+    void (*function)(void) = (void (*)(void))(uintptr_t)hidden_pointer(va_of(code).v);
+    function();
+}
+
+/* Ends when n wraps, long after the stack has; the compiler need not know. */
+static uint64_t recurse(uint64_t n)
+{
+    volatile uint64_t frame[16];
+    frame[n % 16] = n;
+    if (n == 0)
+        return 0;
+    return recurse(n + 1) + frame[(n + 1) % 16];
+}
+
+static void stack_overflow(void)
+{
+    (void)recurse(1);
+}
+
+/* No room for any exception's frame: the stack pointer is not even canonical. */
+static void double_fault(void)
+{
+    __asm__ volatile("movq %0, %%rsp\n\t"
+                     "ud2" ::"r"(0x1234567812345678ull));
+}
+
+static void divide(void)
+{
+    uint32_t zero = 0;
+    __asm__ volatile("xorl %%edx, %%edx\n\t"
+                     "movl $1, %%eax\n\t"
+                     "divl %0" ::"r"(zero)
+                     : "eax", "edx");
+}
+
+static void invalid_opcode(void)
+{
+    __asm__ volatile("ud2");
+}
+
+static void general_protection(void)
+{
+    read_from(hidden_pointer(0x0123456789abcdefull)); /* not canonical */
+}
+
+static void heap_double_free(void)
+{
+    void *block = kmalloc(64);
+    kfree(block);
+    kfree(hidden_pointer(va_of(block).v));
+}
+
+static void frame_double_free(void)
+{
+    paddr_t frame;
+    if (pmm_alloc_frame(&frame) != MM_OK)
+        panic("no frame to free twice");
+    (void)pmm_free_frame(frame);
+    (void)pmm_free_frame(frame);
+}
+
+static const struct provocation provocations[] = {
+    {"plain", "a plain panic", plain},
+    {"page-fault", "read an address that nothing is mapped at", page_fault},
+    {"null", "read through a null pointer", null_pointer},
+    {"write-rodata", "write to read-only data", write_rodata},
+    {"write-text", "write to the kernel's text", write_text},
+    {"execute-data", "jump into data", execute_data},
+    {"stack-overflow", "recurse into the guard page", stack_overflow},
+    {"double-fault", "raise an exception without a stack", double_fault},
+    {"divide", "divide by zero", divide},
+    {"invalid-opcode", "execute ud2", invalid_opcode},
+    {"gp", "read a non-canonical address", general_protection},
+    {"heap-double-free", "free a heap block twice", heap_double_free},
+    {"frame-double-free", "free a frame twice", frame_double_free},
+};
+#define PROVOCATIONS (sizeof provocations / sizeof provocations[0])
+
+const struct provocation *panic_provocations(size_t *n)
+{
+    *n = PROVOCATIONS;
+    return provocations;
+}
+
+static const struct provocation *find(const char *kind, size_t length)
+{
+    if (length == 0)
+        return &provocations[0];
+    for (size_t i = 0; i < PROVOCATIONS; i++)
+        if (strlen(provocations[i].name) == length &&
+            strncmp(kind, provocations[i].name, length) == 0)
+            return &provocations[i];
+    return NULL;
+}
+
+/* "cpu=N", blanks around it; this CPU if there is nothing. False: that is something else. */
+static bool parse_cpu(const char *text, unsigned *cpu)
+{
+    const char prefix[] = "cpu=";
+    *cpu = cpu_current()->id;
+    while (*text == ' ')
+        text++;
+    if (*text == '\0')
+        return true;
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return false;
+    text += sizeof prefix - 1;
+    bool digits = *text >= '0' && *text <= '9';
+    for (*cpu = 0; *text >= '0' && *text <= '9' && *cpu < CONFIG_CPUS_MAX; text++)
+        *cpu = *cpu * 10 + (unsigned)(*text - '0');
+    while (*text == ' ')
+        text++;
+    return digits && *text == '\0';
+}
+
+static void provoke(void *provocation)
+{
+    ((const struct provocation *)provocation)->function();
+}
+
+void panic_provoke(const char *what)
+{
+    size_t length = 0;
+    while (what && what[length] != '\0' && what[length] != ' ')
+        length++;
+    const struct provocation *provocation = find(what, length);
+    unsigned cpu;
+    if (!provocation || !parse_cpu(what ? what + length : "", &cpu))
+        return;
+    if (cpu == cpu_current()->id)
+        provocation->function();
+    else if (cpus_run(cpu, provoke, (void *)(uintptr_t)provocation)) /* which nobody writes to */
+        cpus_wait(cpu);                                              /* where the panic stops us */
+    else
+        kprintf("CPU %u is not there, or busy.\n", cpu);
+}

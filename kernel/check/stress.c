@@ -1,0 +1,227 @@
+/* Owns: the crew of CPUs that runs the stress tests, the tests' results.
+ * Relies on: cpus.h for the CPUs, all of mm/. Stage: after cpus_start. */
+#include "check/stress.h"
+
+#include "check.h"
+#include "check/stress_parts.h"
+#include "console/print.h"
+#include "console/style.h"
+#include "cpu/cpus.h"
+#include "cpu/traps.h"
+#include "lock.h"
+#include "mm/heap.h"
+#include "mm/mapper.h"
+#include "mm/pmm.h"
+
+#define COMPLAINTS_MAX 4 /* that are said in words for each test */
+#define PART_BYTES     (1ull << 30)
+
+struct crew crew;
+static struct stress_result total;
+static void (*crew_body)(unsigned number);
+static uint32_t arrived, generation; /* of crew_meet; atomic */
+
+/* ---- the crew --------------------------------------------------------------------------- */
+
+void crew_choose(unsigned limit)
+{
+    unsigned self = cpu_current()->id;
+
+    crew.n = 0;
+    crew.cpus[crew.n++] = self;
+    for_each_cpu(cpu, cpus_online()) if (cpu != self && crew.n < limit) crew.cpus[crew.n++] = cpu;
+}
+
+static void enter(void *number)
+{
+    unsigned *mine = number; /* of crew.cpus: its place is the number */
+    crew_meet();
+    crew_body((unsigned)(mine - crew.cpus));
+}
+
+void crew_run(void (*body)(unsigned number))
+{
+    crew_body = body;
+    for (unsigned i = 1; i < crew.n; i++) {
+        cpus_wait(crew.cpus[i]); /* what it was given before may have its last instructions to go */
+        ASSERT(cpus_run(crew.cpus[i], enter, &crew.cpus[i]));
+    }
+    enter(&crew.cpus[0]);
+    for (unsigned i = 1; i < crew.n; i++)
+        cpus_wait(crew.cpus[i]);
+}
+
+void crew_meet(void)
+{
+    uint32_t now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+
+    if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == crew.n) {
+        __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
+    }
+    while (__atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now)
+        port_relax();
+}
+
+void crew_await(const uint32_t *flag, uint32_t value)
+{
+    while (__atomic_load_n(flag, __ATOMIC_ACQUIRE) < value)
+        port_relax();
+}
+
+vaddr_t crew_page(unsigned number, uint64_t page)
+{
+    return va_add(STRESS_VA, number * PART_BYTES + page * PAGE_BYTES);
+}
+
+bool crew_check(bool holds, const char *file, int line)
+{
+    if (holds)
+        return true;
+    if (__atomic_fetch_add(&crew.counts.wrong, 1, __ATOMIC_RELAXED) < COMPLAINTS_MAX)
+        kprintf("stress: " STYLE_BAD "CPU %u: wrong at %s:%d" STYLE_PLAIN "\n", cpu_current()->id,
+                file, line);
+    return false;
+}
+
+/* ---- accesses that may fault ------------------------------------------------------------- */
+
+struct access {
+    volatile uint64_t *at;
+    uint64_t value;
+};
+
+static void read_word(void *argument)
+{
+    struct access *access = argument;
+    access->value = *access->at;
+}
+
+static void write_word(void *argument)
+{
+    struct access *access = argument;
+    *access->at = access->value;
+}
+
+static bool survives(void (*function)(void *), struct access *access, uint64_t error)
+{
+    struct trap_frame frame;
+    if (traps_try(function, access, &frame))
+        return true;
+    CREW_CHECK(frame.vector == TRAP_PAGE_FAULT && frame.error == error);
+    return false;
+}
+
+bool crew_read(vaddr_t va, uint64_t *value, uint64_t error)
+{
+    struct access access = {(volatile uint64_t *)va_number(va), 0}; /* mapped, or it faults */
+    bool survived = survives(read_word, &access, error);
+    *value = access.value;
+    return survived;
+}
+
+bool crew_write(vaddr_t va, uint64_t value, uint64_t error)
+{
+    struct access access = {(volatile uint64_t *)va_number(va), value}; /* the same */
+    return survives(write_word, &access, error);
+}
+
+bool crew_map(vaddr_t va, paddr_t *frame)
+{
+    return CREW_CHECK(pmm_alloc_frame(frame) == MM_OK) &&
+           CREW_CHECK(paging_map(mapper_kernel_space(), va, *frame, 1, PROT_READ | PROT_WRITE,
+                                 CACHE_WB) == MM_OK);
+}
+
+void crew_unmap(vaddr_t va, paddr_t frame)
+{
+    CREW_CHECK(paging_unmap(mapper_kernel_space(), va, 1) == MM_OK);
+    CREW_CHECK(pmm_free_frame(frame) == MM_OK);
+}
+
+/* ---- the tests -------------------------------------------------------------------------- */
+
+static const struct stress_test tests[] = {
+    {"unmapped pages fault on other CPUs", "accesses", stress_unmap},
+    {"changed protections hold on all CPUs", "accesses", stress_protect},
+    {"frames, heap and mappings keep contents", "operations", stress_mixed},
+    {"calls on all CPUs at once", "calls", stress_storm},
+    {"barriers wait for what they interrupt", "barriers", stress_barrier},
+    {"flush with a CPU that is long deaf", "flushes", stress_deaf},
+};
+
+/* What is in use, exact while nothing else runs. The heap may keep a run of frames more or less:
+ * they count as free, as does the header that each run has beside its blocks. */
+struct usage {
+    uint64_t frames, heap_bytes, blocks;
+};
+
+static struct usage usage(void)
+{
+    struct pmm_stats frames;
+    struct heap_stats heap;
+
+    pmm_get_stats(&frames);
+    heap_get_stats(&heap);
+    uint64_t heap_frames = (heap.used_bytes + heap.free_bytes + FRAME_BYTES - 1) / FRAME_BYTES;
+    return (struct usage){frames.used_kib / 4 - heap_frames, heap.used_bytes, heap.live_blocks};
+}
+
+/* True if everything that can be checked from inside agrees. */
+static bool all_is_valid(void)
+{
+    struct mapper_audit audit;
+    struct space *space = mapper_kernel_space();
+    return CREW_CHECK(pmm_validate()) && CREW_CHECK(heap_validate()) &&
+           CREW_CHECK(paging_validate(space)) && CREW_CHECK(mapper_audit(space, &audit));
+}
+
+bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)
+{
+    struct usage before = usage();
+
+    crew_choose(limit);
+    crew.rounds = rounds;
+    crew.counts = (struct stress_counts){0, 0};
+    test->run();
+    struct usage after = usage();
+    CREW_CHECK(after.frames == before.frames);
+    CREW_CHECK(after.heap_bytes == before.heap_bytes && after.blocks == before.blocks);
+    (void)all_is_valid();
+    return crew.counts.wrong == 0;
+}
+
+struct stress_result stress_run(unsigned rounds)
+{
+    struct stress_result result = {0, 0};
+
+    kprintf("stress: %u CPUs, %u rounds\n", cpu_set_count(cpus_online()), rounds);
+    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+        bool good = stress_one(&tests[i], CONFIG_CPUS_MAX, rounds);
+        result.passed += good;
+        result.failed += !good;
+        kprintf("  %-40s %9lu %-10s %s%lu wrong" STYLE_PLAIN "\n", tests[i].name, crew.counts.done,
+                tests[i].counted, good ? STYLE_GOOD : STYLE_BAD, crew.counts.wrong);
+    }
+    kprintf("stress: %u passed, %u failed\n", result.passed, result.failed);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    return result;
+}
+
+struct stress_result stress_total(void)
+{
+    return total;
+}
+
+bool stress_rounds(const char *text, unsigned *rounds)
+{
+    unsigned n = 0;
+
+    for (; *text >= '0' && *text <= '9' && n <= STRESS_ROUNDS_MAX; text++)
+        n = n * 10 + (unsigned)(*text - '0');
+    if (*text != '\0' || n == 0 || n > STRESS_ROUNDS_MAX)
+        return false;
+    *rounds = n;
+    return true;
+}

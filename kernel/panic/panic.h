@@ -1,0 +1,14 @@
+/* The end: says what happened, in words first, then stops or reboots as the option panic= asks. */
+#ifndef QL_KERNEL_PANIC_H
+#define QL_KERNEL_PANIC_H
+
+#include "console/print.h"
+#include "cpu/traps.h"
+
+/* A broken invariant found by code. */
+_Noreturn void panic(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* An exception nobody handles. */
+_Noreturn void panic_trap(const struct trap_frame *frame);
+
+#endif

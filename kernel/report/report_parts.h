@@ -1,0 +1,18 @@
+/* How the parts of the report for people look. Private to report*.c. */
+#ifndef QL_KERNEL_REPORT_PARTS_H
+#define QL_KERNEL_REPORT_PARTS_H
+
+#include "console/print.h"
+
+#define REPORT_INDENT "  "
+
+/* A rule across the page with a title in it and a remark at its end. Both are ASCII. */
+void report_heading(const char *title, const char *remark);
+
+/* A line of the report: what it is about, and what there is to say. */
+void report_row(const char *label, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* The row that tells how many CPUs run, and on how many nodes. */
+void report_processors(void);
+
+#endif
