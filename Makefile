@@ -40,7 +40,9 @@ KERNEL_SRCS := layout.c main.c options.c port.c \
   $(addprefix monitor/,input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
-MM_SRCS := cpu.c early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c pmm.c region.c string.c
+MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c region.c string.c \
+  $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
+                   validate.c zone.c)
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 KERNEL_OBJS := $(KERNEL_SRCS:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASMS:%=$(BUILD)/kernel/%.o)
@@ -61,7 +63,10 @@ EFI_CFLAGS := $(COMMON) -Os -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 CORE_CFLAGS := $(COMMON) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
-MM_CFLAGS   := $(CORE_CFLAGS) -O2
+# -O2 for what is called often; the rest is better small.
+MM_HOT      := heap paging string $(addprefix pmm/,alloc bit_tree block cache free pmm)
+MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Os) $(MM_FLAGS_$(notdir $*))
+MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 KERNEL_CFLAGS := $(CORE_CFLAGS) -Os -Ikernel
 EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-size=4096 -z norelro \
                -z noexecstack --no-undefined --build-id=none --hash-style=sysv \

@@ -25,6 +25,10 @@
 /* Bytes by which the heap grows at least, a multiple of 4096; 16 KiB .. 16 MiB. */
 #define CONFIG_HEAP_GROW_BYTES 0x40000
 
+/* Ranges of RAM that can be added while we run, plus one for the memory at boot; each costs 1.2 KiB.
+ * 1 .. 64. */
+#define CONFIG_PMM_ZONES_MAX 8
+
 /* CPUs the kernel can run on, a multiple of 64; each costs some per-CPU data. 64 .. 1024. */
 #define CONFIG_CPUS_MAX 256
 

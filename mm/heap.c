@@ -40,6 +40,7 @@ struct heap {
 
 static struct spinlock heap_lock = SPINLOCK_INIT(LOCK_HEAP, "heap");
 static struct heap heap GUARDED_BY(heap_lock);
+static const struct pmm_limits stays = {.kind = PMM_LONG}; /* what we take from the pmm */
 
 /* --- Runs ----------------------------------------------------------------- */
 
@@ -69,7 +70,7 @@ static mm_status_t reserve_run(void) REQUIRES(heap_lock)
         return MM_OK;
     size_t nframes = heap.runs_frames > 0 ? 2 * heap.runs_frames : 1;
     paddr_t frames;
-    mm_status_t status = pmm_alloc_frames(nframes, NULL, &frames);
+    mm_status_t status = pmm_alloc_frames(nframes, &stays, &frames);
     if (status != MM_OK)
         return status;
     struct run *runs = phys_to_virt(frames);
@@ -86,11 +87,11 @@ static mm_status_t reserve_run(void) REQUIRES(heap_lock)
 static mm_status_t get_frames(uint64_t units, paddr_t *base, uint64_t *nframes)
 {
     *nframes = bytes_to_frames((units + HEADER_UNITS) * UNIT_BYTES);
-    if (units <= BIG_UNITS && pmm_alloc_frames(GROW_FRAMES, NULL, base) == MM_OK) {
+    if (units <= BIG_UNITS && pmm_alloc_frames(GROW_FRAMES, &stays, base) == MM_OK) {
         *nframes = GROW_FRAMES;
         return MM_OK;
     }
-    return pmm_alloc_frames(*nframes, NULL, base);
+    return pmm_alloc_frames(*nframes, &stays, base);
 }
 
 /* Take a run in which a block of that size fits, and put its one block into a bin. */

@@ -110,9 +110,10 @@ static mm_status_t reserve_range(void) REQUIRES(mapper_lock)
     size_t capacity = mapper.nframes * FRAME_BYTES / sizeof *mapper.ranges;
     if (mapper.count < capacity)
         return MM_OK;
+    static const struct pmm_limits stays = {.kind = PMM_LONG};
     size_t nframes = mapper.nframes > 0 ? 2 * mapper.nframes : 1;
     paddr_t frames;
-    mm_status_t status = pmm_alloc_frames(nframes, NULL, &frames);
+    mm_status_t status = pmm_alloc_frames(nframes, &stays, &frames);
     if (status != MM_OK)
         return status;
     size_t count = mapper.count;

@@ -42,6 +42,10 @@ static inline paddr_t pa_add(paddr_t pa, uint64_t bytes)
 {
     return PA(pa.v + bytes);
 }
+static inline paddr_t pa_sub(paddr_t pa, uint64_t bytes)
+{
+    return PA(pa.v - bytes);
+}
 static inline vaddr_t va_add(vaddr_t va, uint64_t bytes)
 {
     return VA(va.v + bytes);

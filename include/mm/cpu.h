@@ -7,15 +7,16 @@
 
 struct mm_cpu;
 
-/* Make the share of a CPU, before it calls the memory manager for the first time. A second call
- * finds the first one's.
+/* Make the share of a CPU, before it calls the memory manager for the first time; CPU 0's is made
+ * by pmm_init. A second call finds the first one's.
  * out: to be passed to port_set_mm_cpu on that CPU
- * errors: MM_RANGE (cpu >= CONFIG_CPUS_MAX) */
+ * errors: MM_NOMEM, MM_RANGE (cpu >= CONFIG_CPUS_MAX) */
 mm_status_t mm_cpu_create(unsigned cpu, struct mm_cpu **out) MUST_USE;
 
 /* The share of the CPU that runs this. */
 #ifdef QL_HOST
-extern struct mm_cpu mm_cpu_none; /* of who has none yet */
+extern struct mm_cpu
+    mm_cpu_none; /* of who has none yet: calls that need one panic with a sentence */
 extern _Thread_local struct mm_cpu *host_mm_cpu;
 static inline struct mm_cpu *port_mm_cpu(void)
 {

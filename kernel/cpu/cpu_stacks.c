@@ -66,8 +66,9 @@ static mm_status_t map_pieces(unsigned cpu, paddr_t frames, union cpu_page *page
 
 mm_status_t cpu_stacks_create(unsigned cpu, struct cpu_stacks **stacks, struct segments **segments)
 {
+    static const struct pmm_limits stays = {.kind = PMM_LONG};
     paddr_t frames;
-    mm_status_t status = pmm_alloc_frames(FRAMES, NULL, &frames);
+    mm_status_t status = pmm_alloc_frames(FRAMES, &stays, &frames);
     if (status != MM_OK)
         return status;
     union cpu_page *page = phys_to_virt(pa_add(frames, (FRAMES - 1) * FRAME_BYTES));

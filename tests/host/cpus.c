@@ -90,7 +90,7 @@ void cpus_reset(void)
 {
     if (barrier == 0)
         choose_barrier();
-    host_mm_cpu = &mm_cpu_none;
+    host_mm_cpu = &mm_cpu_none; /* until pmm_init makes one */
     memset(cpus, 0, sizeof cpus);
     cpus[0].running = true;
     crew.n = 1;
@@ -141,16 +141,21 @@ static void *thread_main(void *number)
     return NULL;
 }
 
+void cpus_make_shares(unsigned n)
+{
+    assert_in_range(n, 1, CPUS_MAX);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(MM_OK, mm_cpu_create(i, &cpus[i].mm));
+}
+
 void cpus_run(unsigned n, void (*body)(unsigned cpu))
 {
     pthread_t threads[CPUS_MAX];
-    assert_in_range(n, 1, CPUS_MAX);
+    cpus_make_shares(n);
     crew.n = n;
     crew.body = body;
-    for (unsigned i = 0; i < n; i++) {
-        assert_int_equal(MM_OK, mm_cpu_create(i, &cpus[i].mm));
+    for (unsigned i = 0; i < n; i++)
         cpus[i].running = true;
-    }
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(0, pthread_create(&threads[i], NULL, thread_main, (void *)(uintptr_t)i));
     for (unsigned i = 0; i < n; i++)

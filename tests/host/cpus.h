@@ -14,8 +14,13 @@
 #define CPUS_MAX 16
 
 /* Run body on the CPUs 0 .. n - 1, all starting at once, each with its share of the memory manager.
- * Each answers shootdowns until the last of them is done, and then leaves its space. */
+ * Each answers shootdowns until the last of them is done, and then leaves its space. After
+ * pmm_init. */
 void cpus_run(unsigned n, void (*body)(unsigned cpu));
+
+/* Make the shares of the CPUs 0 .. n - 1 now, for a test that counts frames: cpus_run makes those
+ * that are missing, of frames that are never given back. */
+void cpus_make_shares(unsigned n);
 
 /* Wait, answering shootdowns, until all CPUs of cpus_run have come here. */
 void cpus_meet(void);

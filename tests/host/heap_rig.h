@@ -10,7 +10,6 @@
 #include "mm/pmm.h"
 #include "test.h"
 
-#define KIB            1024ull
 #define HEADER         16
 #define RESERVE_FRAMES (CONFIG_HEAP_GROW_BYTES / FRAME_BYTES)
 

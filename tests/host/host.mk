@@ -8,11 +8,12 @@ HOSTCC ?= clang
 HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
-HOST_TEST_NAMES := region early string pmm pmm_model numa paging paging_model tlb mapper \
+HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model tlb mapper \
                    mapper_audit heap heap_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
-HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c tests/host/maps/maps.c
+HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
+                   tests/host/pmm_model.c tests/host/maps/maps.c tests/host/maps/random.c
 HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(BUILD)/host/%.o)
 HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
 
@@ -20,7 +21,8 @@ HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_CFLAGS   := -std=gnu11 -O1 -g -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-omit-frame-pointer \
                  -Iinclude -Itests/host -Wall -Wextra -Wshadow -Wthread-safety -Werror -MMD -MP
 # The k-th allocation fails by way of the linker: see machine.c.
-HOST_LDFLAGS  := $(HOST_SANITIZE) -Wl,--wrap=pmm_alloc_frame,--wrap=pmm_alloc_frames
+HOST_WRAPPED  := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch
+HOST_LDFLAGS  := $(HOST_SANITIZE) $(HOST_WRAPPED:%=-Wl,--wrap=%)
 HOST_LIBS     := -lcmocka
 
 $(BUILD)/host/%.o: %.c
@@ -31,7 +33,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_heap smp_paging smp_mapper
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_mapper
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
 HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)
@@ -47,6 +49,23 @@ $(HOST_TSAN_TESTS): $(BUILD)/host-tsan/test_%: $(BUILD)/host-tsan/tests/host/tes
 
 HOST_TESTS += $(HOST_TSAN_TESTS)
 -include $(HOST_TSAN_OBJS:.o=.d)
+
+# ---- the same again as fast as it goes: no sanitizer, no poison; many more steps -------------------
+HOST_FAST_NAMES := pmm_life pmm_model pmm_size smp_pmm smp_pmm_meddle
+HOST_FAST_TESTS := $(HOST_FAST_NAMES:%=$(BUILD)/host-fast/test_%_fast)
+HOST_FAST_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-fast/%)
+HOST_FAST_OBJS  := $(HOST_FAST_COMMON) $(HOST_FAST_NAMES:%=$(BUILD)/host-fast/tests/host/test_%.o)
+
+$(BUILD)/host-fast/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE) -O1 -DQL_DEBUG,$(HOST_CFLAGS)) -O2 -pthread -c $< -o $@
+
+$(HOST_FAST_TESTS): $(BUILD)/host-fast/test_%_fast: $(BUILD)/host-fast/tests/host/test_%.o \
+                                                    $(HOST_FAST_COMMON)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_LDFLAGS)) -pthread $^ $(HOST_LIBS) -o $@
+
+HOST_TESTS += $(HOST_FAST_TESTS)
+-include $(HOST_FAST_OBJS:.o=.d)
 
 host-tests: $(HOST_TESTS)
 
@@ -64,8 +83,7 @@ MM_ALLOW_hhdm   :=
 MM_ALLOW_string :=
 MM_ALLOW_lock   :=
 MM_ALLOW_numa   :=
-MM_ALLOW_cpu    :=
-MM_ALLOW_pmm    := region_validate numa_divide numa_find port_misuse
+MM_ALLOW_pmm    := region_validate numa_divide numa_find port_misuse port_barrier_all port_set_mm_cpu
 MM_ALLOW_paging := pmm_alloc_frame pmm_free_frame port_cpu port_get_root port_set_root \
                    port_tlb_shootdown port_tlb_flush_all
 MM_ALLOW_paging_query := pmm_is_used port_cpu
@@ -73,9 +91,17 @@ MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_creat
                    paging_map paging_next paging_switch port_cpu
 MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
 
-mm-layering: $(MM_OBJS)
-	@bad=0; for object in $(MM_OBJS); do $(foreach o,$(MM_OBJS),\
-	  if [ $$object = $(o) ]; then allowed=' $(MM_ALLOW_ALL) $(MM_ALLOW_$(basename $(notdir $(o)))) '; fi;) \
+# What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.
+MM_ROOMS   := pmm
+MM_ROOM_OF  = $(filter $(BUILD)/mm/$(1)/%,$(MM_OBJS))
+MM_LAYERS  := $(filter-out $(foreach r,$(MM_ROOMS),$(call MM_ROOM_OF,$(r))),$(MM_OBJS)) \
+              $(MM_ROOMS:%=$(BUILD)/mm/%.room.o)
+$(BUILD)/mm/%.room.o: $(MM_OBJS)
+	$(Q)ld.lld -r $(call MM_ROOM_OF,$*) -o $@
+
+mm-layering: $(MM_LAYERS)
+	@bad=0; for object in $(MM_LAYERS); do $(foreach o,$(MM_LAYERS),\
+	  if [ $$object = $(o) ]; then allowed=' $(MM_ALLOW_ALL) $(MM_ALLOW_$(basename $(basename $(notdir $(o))))) '; fi;) \
 	  for symbol in $$(nm -u $$object | awk '{print $$NF}'); do \
 	    case "$$allowed" in *" $$symbol "*) ;; *) echo "$$object: must not use $$symbol"; bad=1;; esac; \
 	  done; done; exit $$bad

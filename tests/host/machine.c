@@ -105,22 +105,22 @@ static bool fails_now(void)
     return true;
 }
 
-mm_status_t __real_pmm_alloc_frame(paddr_t *out);
-mm_status_t __real_pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *limits,
-                                    paddr_t *out);
-mm_status_t __wrap_pmm_alloc_frame(paddr_t *out);
-mm_status_t __wrap_pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *limits,
-                                    paddr_t *out);
+/* What the linker makes of the calls from one file to another, and of the functions themselves. */
+#define WRAPPED(name, parameters, arguments)                     \
+    mm_status_t __real_##name parameters;                        \
+    mm_status_t __wrap_##name parameters;                        \
+    mm_status_t __wrap_##name parameters                         \
+    {                                                            \
+        return fails_now() ? MM_NOMEM : __real_##name arguments; \
+    }
 
-mm_status_t __wrap_pmm_alloc_frame(paddr_t *out)
-{
-    return fails_now() ? MM_NOMEM : __real_pmm_alloc_frame(out);
-}
-
-mm_status_t __wrap_pmm_alloc_frames(uint64_t nframes, const struct pmm_limits *limits, paddr_t *out)
-{
-    return fails_now() ? MM_NOMEM : __real_pmm_alloc_frames(nframes, limits, out);
-}
+WRAPPED(pmm_alloc_frame, (paddr_t * out), (out))
+WRAPPED(pmm_alloc_frames, (uint64_t n, const struct pmm_limits *limits, paddr_t *out),
+        (n, limits, out))
+WRAPPED(pmm_alloc_order, (unsigned order, const struct pmm_limits *limits, paddr_t *out),
+        (order, limits, out))
+WRAPPED(pmm_alloc_batch, (size_t n, const struct pmm_limits *limits, paddr_t *out),
+        (n, limits, out))
 
 /* --- The port ------------------------------------------------------------- */
 

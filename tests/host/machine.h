@@ -12,6 +12,7 @@
 #include "mm/port.h"
 #include "mm/region.h"
 
+#define KIB      (1ull << 10)
 #define MIB      (1ull << 20)
 #define GIB      (1ull << 30)
 #define TIB      (1ull << 40)

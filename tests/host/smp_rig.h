@@ -9,7 +9,9 @@
 #include "mm/pmm.h"
 #include "test.h"
 
+#ifndef NCPUS
 #define NCPUS 4
+#endif
 
 /* Each CPU has a sequence of its own; one seed repeats them all, though not how they interleave. */
 static struct rng rngs[NCPUS];

@@ -480,14 +480,14 @@ static void every_failing_allocation_changes_nothing(void **state)
 static void memory_that_runs_out_leaves_the_space_usable(void **state)
 {
     (void)state;
-    paddr_t pa;
+    static paddr_t frames[16 * MIB / PAGE_BYTES];
     uint64_t taken = machine_free_frames() - 10;
-    assert_int_equal(MM_OK, pmm_alloc_frames(taken, NULL, &pa));
+    assert_int_equal(MM_OK, pmm_alloc_batch(taken, NULL, frames));
     uint64_t before = snapshot();
     assert_int_equal(MM_NOMEM, paging_map(&space, VA(PAGE_BYTES), PA(0), 100 * 512, RW, CACHE_WB));
     assert_int_equal(before, snapshot());
     map(PAGE_BYTES, 0, 3 * 512, RW);
-    assert_int_equal(MM_OK, pmm_free_frames(pa, taken));
+    assert_int_equal(MM_OK, pmm_free_batch(frames, taken));
 }
 
 int main(void)

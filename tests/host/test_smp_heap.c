@@ -114,11 +114,21 @@ static void runs_come_and_go(void **state)
     cpus_run(NCPUS, grow_and_shrink);
 }
 
+/* The CPUs' shares stay: they are no frames of the heap's. */
+static int start_cpus(void **state)
+{
+    start(state);
+    uint64_t before = machine_free_frames();
+    cpus_make_shares(NCPUS);
+    frames_at_start -= before - machine_free_frames();
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(blocks_stay_intact_and_none_is_lost),
-        TEST(runs_come_and_go),
+        cmocka_unit_test_setup_teardown(blocks_stay_intact_and_none_is_lost, start_cpus, stop),
+        cmocka_unit_test_setup_teardown(runs_come_and_go, start_cpus, stop),
     };
     return cmocka_run_group_tests_name("heap of several CPUs", tests, NULL, NULL);
 }

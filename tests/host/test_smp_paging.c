@@ -15,6 +15,7 @@ static uint64_t frames_at_start;
 static int start_with(unsigned n)
 {
     machine_start_simple(24 * MIB);
+    cpus_make_shares(NCPUS);
     frames_at_start = machine_free_frames();
     nspaces = n;
     for (unsigned i = 0; i < n; i++)
