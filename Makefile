@@ -190,6 +190,7 @@ $(BUILD)/bench/count.so: tests/bench/count.c | setup
 	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
 include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
+include tests/proof/proof.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
 -include $(EFI_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

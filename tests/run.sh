@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run every test: the host unit tests (cmocka), then the real boots (pytest). Called by `make test`
+# Run every test: the host unit tests (cmocka), then proofs and real boots (pytest). Called by `make test`
 # with the test programs as arguments.
 # Ends with the line "N passed, N failed"; exit status 0 only if none failed and some ran.
 set -u
@@ -32,7 +32,7 @@ for program in "$@"; do
 done
 
 "$PYTHON" -m pytest -p no:cacheprovider -q -n "$(nproc)" --dist=loadgroup --durations=10 \
-    --junitxml="$results/boot.xml" tests/boot
+    --junitxml="$results/boot.xml" tests/proof tests/boot
 status=$?
 counts=$("$PYTHON" - "$results/boot.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree

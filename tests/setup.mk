@@ -3,7 +3,8 @@
 
 PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux zopfli python3 \
                   ovmf qemu-system-x86 mtools gdisk
-PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-xdist u-boot-qemu
+PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-xdist u-boot-qemu \
+                  spin gcc python3-z3 python3-pycparser
 PACKAGES_DEBUG := gdb
 
 setup: $(BUILD)/.setup-build
