@@ -91,6 +91,8 @@ image: $(BUILD)/quicklime.img ## a GPT disk with an EFI system partition, for a 
 
 efi: $(BUILD)/BOOTX64.EFI ## only build the EFI file
 
+host: host-lib ## the memory manager as a library for Linux programs, with its headers
+
 ##@ Check
 test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
 	@$(MAKE) --no-print-directory efi image test-programs test-kernels mm-layering
@@ -99,6 +101,8 @@ test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
 bench-boot: setup-test $(BUILD)/bench/count.so ## count the instructions of boots, find the least memory
 	@$(MAKE) --no-print-directory efi image
 	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/boot.py
+
+bench-frames: bench-frames-run ## time the frame allocator against others; ROWS REPEAT THREADS THEIRS
 
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -122,7 +126,7 @@ help: ## this text
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi test bench-boot test-programs format compile_commands clean help
+.PHONY: run debug image efi host test bench-boot bench-frames test-programs format compile_commands clean help
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup
@@ -190,7 +194,7 @@ $(BUILD)/bench/count.so: tests/bench/count.c | setup
 	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
 include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
-include tests/proof/proof.mk
+include host/host-lib.mk tests/bench/bench.mk tests/proof/proof.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
 -include $(EFI_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)
