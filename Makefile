@@ -29,15 +29,17 @@ EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c co
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := layout.c main.c options.c port.c \
   $(addprefix boot/,context.c memory.c requests.c) \
-  $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c gdt.c lapic.c \
+  $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c crew.c gdt.c lapic.c \
                    shootdown.c stop.c traps.c) \
   $(addprefix firmware/,acpi.c acpi_tables.c aml.c madt.c nodes.c power.c runtime.c srat.c subtables.c) \
   $(addprefix console/,console.c font.c print.c screen.c serial.c utf8.c) \
   $(addprefix panic/,explain.c panic.c symbols.c) \
-  $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_json.c units.c) \
+  $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_frames.c report_json.c \
+                      units.c) \
   $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_mm.c selfcheck_smp.c \
                      stress.c stress_mixed.c stress_tlb.c) \
-  $(addprefix monitor/,input.c keyboard.c lineedit.c monitor.c)
+  $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c table.c) \
+  $(addprefix monitor/,commands.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
 MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c region.c string.c \
@@ -102,6 +104,11 @@ bench-boot: setup-test $(BUILD)/bench/count.so ## count the instructions of boot
 	@$(MAKE) --no-print-directory efi image
 	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/boot.py
 
+bench-kernel: setup-test ## count the kernel's frame allocator and its start, in QEMU; ROWS MEM SHIFT
+	@$(MAKE) --no-print-directory efi
+	@BUILD=$(BUILD) ROWS='$(ROWS)' MEM='$(if $(filter command line environment,$(origin MEM)),$(MEM))' \
+	 SHIFT='$(SHIFT)' $(PYTHON) -B tests/bench/kernel.py
+
 bench-frames: bench-frames-run ## time the frame allocator against others; ROWS REPEAT THREADS THEIRS
 
 format: ## rewrite every C file in the project's format
@@ -126,7 +133,7 @@ help: ## this text
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi host test bench-boot bench-frames test-programs format compile_commands clean help
+.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames test-programs format compile_commands clean help
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup

@@ -96,6 +96,8 @@ static const struct rule rules[] = {
      "power off after the report; debug: by QEMU's debug exit", NULL},
     {"stress", "stress=ROUNDS", NULL, false, OPTION_KERNEL,
      "stress all CPUs before the report; 1 to 100000", NULL},
+    {"bench", "bench=NAME[,ROW]", NULL, false, OPTION_KERNEL,
+     "run a benchmark before the report: frames", NULL},
     {"panic", "panic=halt|reboot", "halt|reboot", false, OPTION_KERNEL,
      "what a panic ends in; halt", NULL},
 };

@@ -2,6 +2,7 @@
  * Relies on: everything; each stage on those before it and on nothing after. */
 #include "main.h"
 
+#include "bench/bench.h"
 #include "boot/context.h"
 #include "boot/memory.h"
 #include "check/selfcheck.h"
@@ -52,6 +53,20 @@ static void stress_if_asked(void)
         kprintf("option stress: \"%s\" is not a number from 1 to %u\n", text, STRESS_ROUNDS_MAX);
 }
 
+/* The option bench=NAME or bench=NAME,ROW: the same. */
+static void bench_if_asked(void)
+{
+    char text[48], *row = text;
+    if (!option_get("bench", text, sizeof text))
+        return;
+    while (*row && *row != ',')
+        row++;
+    if (*row)
+        *row++ = '\0';
+    if (!bench_run(text, row, NULL))
+        kprintf("option bench: there is no \"%s\" with a row \"%s\"\n", text, row);
+}
+
 static void print_reports(void)
 {
     char form[8];
@@ -68,7 +83,8 @@ static void leave_if_asked(void)
     if (!option_get("exit", how, sizeof how))
         return;
     if (strcmp(how, "debug") == 0)
-        power_debug_exit(selfcheck_last().failed + stress_total().failed == 0 ? 0 : 1);
+        power_debug_exit(
+            selfcheck_last().failed + stress_total().failed + bench_failures() == 0 ? 0 : 1);
     power_off();
 }
 
@@ -91,6 +107,7 @@ _Noreturn void kmain(void)
 
     (void)selfcheck_run();
     stress_if_asked();
+    bench_if_asked();
     print_reports();
     leave_if_asked();
     monitor_run();

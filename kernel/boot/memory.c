@@ -9,6 +9,7 @@
 #include "boot/context.h"
 #include "config.h"
 #include "console/console.h"
+#include "cpu/cpu.h"
 #include "cpu/cpus.h"
 #include "layout.h"
 #include "mm/early.h"
@@ -29,6 +30,7 @@ static struct mem_region *map;
 static size_t nmap;
 static struct space kernel_space;
 static paddr_t loader_root;
+static uint64_t frames_ticks;
 
 void memory_open_early(void)
 {
@@ -147,6 +149,13 @@ static void audit_tables(void)
             audit.mismatched, va_number(audit.first_bad));
 }
 
+static void open_frames(void)
+{
+    uint64_t before = cpu_tsc();
+    must(pmm_init(map, nmap), "frames");
+    frames_ticks = cpu_tsc() - before;
+}
+
 void memory_take_over(void)
 {
     loader_root = port_get_root();
@@ -154,7 +163,7 @@ void memory_take_over(void)
     open_direct_map();
     (void)early_close();
 
-    must(pmm_init(map, nmap), "frames");
+    open_frames();
     build_tables();
     switch_tables();
     audit_tables();
@@ -169,6 +178,11 @@ const struct mem_region *memory_map(size_t *n)
 {
     *n = nmap;
     return map;
+}
+
+uint64_t memory_frames_nsec(void)
+{
+    return frames_ticks * 1000000 / cpu_tsc_ticks(1000);
 }
 
 paddr_t memory_loader_root(void)

@@ -23,6 +23,9 @@ void memory_take_over(void);
 /* The normalised map; valid after memory_take_over. */
 const struct mem_region *memory_map(size_t *n);
 
+/* Nanoseconds that pmm_init took. */
+uint64_t memory_frames_nsec(void);
+
 /* CR3 as the loader had set it, for the self-check. */
 paddr_t memory_loader_root(void);
 

@@ -1,8 +1,7 @@
-/* Owns: the crew of CPUs that runs the stress tests, the tests' results.
- * Relies on: cpus.h for the CPUs, all of mm/. Stage: after cpus_start. */
+/* Owns: the stress tests' list and their results.
+ * Relies on: crew.c for the CPUs, all of mm/. Stage: after cpus_start. */
 #include "check/stress.h"
 
-#include "check.h"
 #include "check/stress_parts.h"
 #include "console/print.h"
 #include "console/style.h"
@@ -16,69 +15,19 @@
 #define COMPLAINTS_MAX 4 /* that are said in words for each test */
 #define PART_BYTES     (1ull << 30)
 
-struct crew crew;
+struct stress stress;
 static struct stress_result total;
-static void (*crew_body)(unsigned number);
-static uint32_t arrived, generation; /* of crew_meet; atomic */
 
-/* ---- the crew --------------------------------------------------------------------------- */
-
-void crew_choose(unsigned limit)
-{
-    unsigned self = cpu_current()->id;
-
-    crew.n = 0;
-    crew.cpus[crew.n++] = self;
-    for_each_cpu(cpu, cpus_online()) if (cpu != self && crew.n < limit) crew.cpus[crew.n++] = cpu;
-}
-
-static void enter(void *number)
-{
-    unsigned *mine = number; /* of crew.cpus: its place is the number */
-    crew_meet();
-    crew_body((unsigned)(mine - crew.cpus));
-}
-
-void crew_run(void (*body)(unsigned number))
-{
-    crew_body = body;
-    for (unsigned i = 1; i < crew.n; i++) {
-        cpus_wait(crew.cpus[i]); /* what it was given before may have its last instructions to go */
-        ASSERT(cpus_run(crew.cpus[i], enter, &crew.cpus[i]));
-    }
-    enter(&crew.cpus[0]);
-    for (unsigned i = 1; i < crew.n; i++)
-        cpus_wait(crew.cpus[i]);
-}
-
-void crew_meet(void)
-{
-    uint32_t now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
-
-    if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == crew.n) {
-        __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
-    }
-    while (__atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now)
-        port_relax();
-}
-
-void crew_await(const uint32_t *flag, uint32_t value)
-{
-    while (__atomic_load_n(flag, __ATOMIC_ACQUIRE) < value)
-        port_relax();
-}
-
-vaddr_t crew_page(unsigned number, uint64_t page)
+vaddr_t stress_page(unsigned number, uint64_t page)
 {
     return va_add(STRESS_VA, number * PART_BYTES + page * PAGE_BYTES);
 }
 
-bool crew_check(bool holds, const char *file, int line)
+bool stress_check(bool holds, const char *file, int line)
 {
     if (holds)
         return true;
-    if (__atomic_fetch_add(&crew.counts.wrong, 1, __ATOMIC_RELAXED) < COMPLAINTS_MAX)
+    if (__atomic_fetch_add(&stress.counts.wrong, 1, __ATOMIC_RELAXED) < COMPLAINTS_MAX)
         kprintf("stress: " STYLE_BAD "CPU %u: wrong at %s:%d" STYLE_PLAIN "\n", cpu_current()->id,
                 file, line);
     return false;
@@ -108,11 +57,11 @@ static bool survives(void (*function)(void *), struct access *access, uint64_t e
     struct trap_frame frame;
     if (traps_try(function, access, &frame))
         return true;
-    CREW_CHECK(frame.vector == TRAP_PAGE_FAULT && frame.error == error);
+    STRESS_CHECK(frame.vector == TRAP_PAGE_FAULT && frame.error == error);
     return false;
 }
 
-bool crew_read(vaddr_t va, uint64_t *value, uint64_t error)
+bool stress_read(vaddr_t va, uint64_t *value, uint64_t error)
 {
     struct access access = {(volatile uint64_t *)va_number(va), 0}; /* mapped, or it faults */
     bool survived = survives(read_word, &access, error);
@@ -120,23 +69,23 @@ bool crew_read(vaddr_t va, uint64_t *value, uint64_t error)
     return survived;
 }
 
-bool crew_write(vaddr_t va, uint64_t value, uint64_t error)
+bool stress_write(vaddr_t va, uint64_t value, uint64_t error)
 {
     struct access access = {(volatile uint64_t *)va_number(va), value}; /* the same */
     return survives(write_word, &access, error);
 }
 
-bool crew_map(vaddr_t va, paddr_t *frame)
+bool stress_map_page(vaddr_t va, paddr_t *frame)
 {
-    return CREW_CHECK(pmm_alloc_frame(frame) == MM_OK) &&
-           CREW_CHECK(paging_map(mapper_kernel_space(), va, *frame, 1, PROT_READ | PROT_WRITE,
-                                 CACHE_WB) == MM_OK);
+    return STRESS_CHECK(pmm_alloc_frame(frame) == MM_OK) &&
+           STRESS_CHECK(paging_map(mapper_kernel_space(), va, *frame, 1, PROT_READ | PROT_WRITE,
+                                   CACHE_WB) == MM_OK);
 }
 
-void crew_unmap(vaddr_t va, paddr_t frame)
+void stress_unmap_page(vaddr_t va, paddr_t frame)
 {
-    CREW_CHECK(paging_unmap(mapper_kernel_space(), va, 1) == MM_OK);
-    CREW_CHECK(pmm_free_frame(frame) == MM_OK);
+    STRESS_CHECK(paging_unmap(mapper_kernel_space(), va, 1) == MM_OK);
+    STRESS_CHECK(pmm_free_frame(frame) == MM_OK);
 }
 
 /* ---- the tests -------------------------------------------------------------------------- */
@@ -172,8 +121,8 @@ static bool all_is_valid(void)
 {
     struct mapper_audit audit;
     struct space *space = mapper_kernel_space();
-    return CREW_CHECK(pmm_validate()) && CREW_CHECK(heap_validate()) &&
-           CREW_CHECK(paging_validate(space)) && CREW_CHECK(mapper_audit(space, &audit));
+    return STRESS_CHECK(pmm_validate()) && STRESS_CHECK(heap_validate()) &&
+           STRESS_CHECK(paging_validate(space)) && STRESS_CHECK(mapper_audit(space, &audit));
 }
 
 bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)
@@ -181,14 +130,14 @@ bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)
     struct usage before = usage();
 
     crew_choose(limit);
-    crew.rounds = rounds;
-    crew.counts = (struct stress_counts){0, 0};
+    stress.rounds = rounds;
+    stress.counts = (struct stress_counts){0, 0};
     test->run();
     struct usage after = usage();
-    CREW_CHECK(after.frames == before.frames);
-    CREW_CHECK(after.heap_bytes == before.heap_bytes && after.blocks == before.blocks);
+    STRESS_CHECK(after.frames == before.frames);
+    STRESS_CHECK(after.heap_bytes == before.heap_bytes && after.blocks == before.blocks);
     (void)all_is_valid();
-    return crew.counts.wrong == 0;
+    return stress.counts.wrong == 0;
 }
 
 struct stress_result stress_run(unsigned rounds)
@@ -200,8 +149,9 @@ struct stress_result stress_run(unsigned rounds)
         bool good = stress_one(&tests[i], CONFIG_CPUS_MAX, rounds);
         result.passed += good;
         result.failed += !good;
-        kprintf("  %-40s %9lu %-10s %s%lu wrong" STYLE_PLAIN "\n", tests[i].name, crew.counts.done,
-                tests[i].counted, good ? STYLE_GOOD : STYLE_BAD, crew.counts.wrong);
+        kprintf("  %-40s %9lu %-10s %s%lu wrong" STYLE_PLAIN "\n", tests[i].name,
+                stress.counts.done, tests[i].counted, good ? STYLE_GOOD : STYLE_BAD,
+                stress.counts.wrong);
     }
     kprintf("stress: %u passed, %u failed\n", result.passed, result.failed);
     total.passed += result.passed;

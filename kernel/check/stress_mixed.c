@@ -1,5 +1,5 @@
 /* Owns: the stress test of frames, heap and mappings in any order on all CPUs.
- * Relies on: stress.c for the crew. Stage: after cpus_start. */
+ * Relies on: stress.c, crew.c. Stage: after cpus_start. */
 #include "check/stress.h"
 #include "check/stress_parts.h"
 #include "mm/heap.h"
@@ -63,20 +63,20 @@ static void take_frames(struct hoard *hoard, struct frame_slot *slot)
     slot->nframes = next_random(hoard) % 4 ? 1 : 1 + next_random(hoard) % 8;
     mm_status_t status = slot->nframes == 1 ? pmm_alloc_frame(&slot->base)
                                             : pmm_alloc_frames(slot->nframes, NULL, &slot->base);
-    if (!CREW_CHECK(status == MM_OK))
+    if (!STRESS_CHECK(status == MM_OK))
         return;
     slot->taken = true;
     *run_word(slot, false) = frame_mark(hoard, slot);
     *run_word(slot, true) = ~frame_mark(hoard, slot);
     if (slot->nframes > 1) /* of one frame the last word was written last */
-        CREW_CHECK(*run_word(slot, false) == frame_mark(hoard, slot));
+        STRESS_CHECK(*run_word(slot, false) == frame_mark(hoard, slot));
 }
 
 static void give_frames(struct hoard *hoard, struct frame_slot *slot)
 {
-    CREW_CHECK(*run_word(slot, false) == frame_mark(hoard, slot));
-    CREW_CHECK(*run_word(slot, true) == ~frame_mark(hoard, slot));
-    CREW_CHECK(pmm_free_frames(slot->base, slot->nframes) == MM_OK);
+    STRESS_CHECK(*run_word(slot, false) == frame_mark(hoard, slot));
+    STRESS_CHECK(*run_word(slot, true) == ~frame_mark(hoard, slot));
+    STRESS_CHECK(pmm_free_frames(slot->base, slot->nframes) == MM_OK);
     slot->taken = false;
 }
 
@@ -84,7 +84,7 @@ static void give_frames(struct hoard *hoard, struct frame_slot *slot)
 
 static vaddr_t slot_page(const struct hoard *hoard, const struct frame_slot *slot)
 {
-    return crew_page(hoard->number, (uint64_t)(slot - hoard->frames) * 16); /* room for a run */
+    return stress_page(hoard->number, (uint64_t)(slot - hoard->frames) * 16); /* room for a run */
 }
 
 static void map_frames(struct hoard *hoard, struct frame_slot *slot)
@@ -92,10 +92,10 @@ static void map_frames(struct hoard *hoard, struct frame_slot *slot)
     vaddr_t va = slot_page(hoard, slot);
     uint64_t seen;
 
-    slot->mapped = CREW_CHECK(paging_map(mapper_kernel_space(), va, slot->base, slot->nframes,
-                                         PROT_READ | PROT_WRITE, CACHE_WB) == MM_OK);
+    slot->mapped = STRESS_CHECK(paging_map(mapper_kernel_space(), va, slot->base, slot->nframes,
+                                           PROT_READ | PROT_WRITE, CACHE_WB) == MM_OK);
     if (slot->mapped)
-        CREW_CHECK(crew_read(va, &seen, 0) && seen == frame_mark(hoard, slot));
+        STRESS_CHECK(stress_read(va, &seen, 0) && seen == frame_mark(hoard, slot));
 }
 
 static void unmap_frames(struct hoard *hoard, struct frame_slot *slot)
@@ -103,8 +103,8 @@ static void unmap_frames(struct hoard *hoard, struct frame_slot *slot)
     vaddr_t va = slot_page(hoard, slot);
     uint64_t seen;
 
-    CREW_CHECK(paging_unmap(mapper_kernel_space(), va, slot->nframes) == MM_OK);
-    CREW_CHECK(!crew_read(va, &seen, 0));
+    STRESS_CHECK(paging_unmap(mapper_kernel_space(), va, slot->nframes) == MM_OK);
+    STRESS_CHECK(!stress_read(va, &seen, 0));
     slot->mapped = false;
 }
 
@@ -145,21 +145,21 @@ static void heap_operation(struct hoard *hoard)
 
     if (!slot->block) {
         slot->block = kmalloc(bytes);
-        if (CREW_CHECK(slot->block != NULL))
+        if (STRESS_CHECK(slot->block != NULL))
             fill_block(hoard, slot, bytes);
         return;
     }
-    CREW_CHECK(block_is_whole(slot, slot->bytes));
+    STRESS_CHECK(block_is_whole(slot, slot->bytes));
     if (next_random(hoard) % 4) {
         kfree(slot->block);
         slot->block = NULL;
         return;
     }
     uint8_t *moved = krealloc(slot->block, bytes);
-    if (!CREW_CHECK(moved != NULL))
+    if (!STRESS_CHECK(moved != NULL))
         return;
     slot->block = moved;
-    CREW_CHECK(block_is_whole(slot, bytes < slot->bytes ? bytes : slot->bytes));
+    STRESS_CHECK(block_is_whole(slot, bytes < slot->bytes ? bytes : slot->bytes));
     fill_block(hoard, slot, bytes);
 }
 
@@ -182,12 +182,12 @@ static void mix_on(unsigned number)
 
     hoard->number = number;
     hoard->random = number;
-    for (unsigned round = 0; round < crew.rounds; round++) {
+    for (unsigned round = 0; round < stress.rounds; round++) {
         for (unsigned i = 0; i < STRESS_ROUND_OPERATIONS; i += 2) {
             frame_operation(hoard);
             heap_operation(hoard);
         }
-        crew_count(STRESS_ROUND_OPERATIONS);
+        stress_count(STRESS_ROUND_OPERATIONS);
     }
     give_all_back(hoard);
 }
@@ -195,7 +195,7 @@ static void mix_on(unsigned number)
 void stress_mixed(void)
 {
     hoards = kcalloc(crew.n, sizeof *hoards);
-    if (!CREW_CHECK(hoards != NULL))
+    if (!STRESS_CHECK(hoards != NULL))
         return;
     crew_run(mix_on);
     kfree(hoards);

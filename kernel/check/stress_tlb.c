@@ -1,5 +1,5 @@
 /* Owns: the stress tests of translations that other CPUs may still hold, and of calls.
- * Relies on: stress.c for the crew. Stage: after cpus_start. */
+ * Relies on: stress.c, crew.c. Stage: after cpus_start. */
 #include "check/stress_parts.h"
 #include "cpu/cpu.h"
 #include "cpu/cpus.h"
@@ -31,26 +31,26 @@ static uint64_t mark(unsigned number, unsigned round)
  * CPUs lie in one table in even rounds, and in tables that come and go in odd ones. */
 static void unmap_on(unsigned number)
 {
-    for (unsigned round = 1; round <= crew.rounds; round++) {
+    for (unsigned round = 1; round <= stress.rounds; round++) {
         unsigned neighbour = (number + 1 + round % (crew.n - 1)) % crew.n;
         bool one_table = round % 2 == 0;
-        vaddr_t mine = one_table ? crew_page(0, number) : crew_page(number, 0);
-        vaddr_t theirs = one_table ? crew_page(0, neighbour) : crew_page(neighbour, 0);
+        vaddr_t mine = one_table ? stress_page(0, number) : stress_page(number, 0);
+        vaddr_t theirs = one_table ? stress_page(0, neighbour) : stress_page(neighbour, 0);
         uint64_t seen;
         paddr_t frame;
 
-        bool mapped = crew_map(mine, &frame);
+        bool mapped = stress_map_page(mine, &frame);
         if (mapped)
-            CREW_CHECK(crew_write(mine, mark(number, round), 0));
+            STRESS_CHECK(stress_write(mine, mark(number, round), 0));
         crew_meet();
-        CREW_CHECK(crew_read(theirs, &seen, 0) && seen == mark(neighbour, round));
+        STRESS_CHECK(stress_read(theirs, &seen, 0) && seen == mark(neighbour, round));
         crew_meet();
         if (mapped)
-            crew_unmap(mine, frame);
+            stress_unmap_page(mine, frame);
         reach(number, round);
         crew_await(&stage[neighbour], round);
-        CREW_CHECK(!crew_read(theirs, &seen, 0));
-        crew_count(1);
+        STRESS_CHECK(!stress_read(theirs, &seen, 0));
+        stress_count(1);
         crew_meet();
     }
 }
@@ -72,7 +72,7 @@ void stress_unmap(void)
 
 static void protect(vaddr_t va, prot_t prot)
 {
-    CREW_CHECK(paging_protect(mapper_kernel_space(), va, 1, prot, CACHE_WB) == MM_OK);
+    STRESS_CHECK(paging_protect(mapper_kernel_space(), va, 1, prot, CACHE_WB) == MM_OK);
 }
 
 /* The owner of a round changes its page; all others must be bound by it at once: a write faults
@@ -80,7 +80,8 @@ static void protect(vaddr_t va, prot_t prot)
 static void owner_round(unsigned number, unsigned round, vaddr_t va)
 {
     paddr_t frame;
-    bool mapped = crew_map(va, &frame); /* if not, the others find out, and nobody waits for ever */
+    bool mapped =
+        stress_map_page(va, &frame); /* if not, the others find out, and nobody waits for ever */
 
     reach(number, 1);
     crew_meet(); /* all have written */
@@ -92,11 +93,11 @@ static void owner_round(unsigned number, unsigned round, vaddr_t va)
     crew_meet();
     for (unsigned other = 0; other < crew.n; other++) {
         uint64_t seen;
-        bool read = crew_read(va_add(va, other * WORD), &seen, 0);
-        CREW_CHECK(read && (other == number || seen == mark(other, round) + 1));
+        bool read = stress_read(va_add(va, other * WORD), &seen, 0);
+        STRESS_CHECK(read && (other == number || seen == mark(other, round) + 1));
     }
     if (mapped)
-        crew_unmap(va, frame);
+        stress_unmap_page(va, frame);
 }
 
 static void other_round(unsigned number, unsigned owner, unsigned round, vaddr_t va)
@@ -105,15 +106,15 @@ static void other_round(unsigned number, unsigned owner, unsigned round, vaddr_t
     uint64_t seen;
 
     crew_await(&stage[owner], 1);
-    CREW_CHECK(crew_write(mine, mark(number, round), 0));
+    STRESS_CHECK(stress_write(mine, mark(number, round), 0));
     crew_meet();
     crew_await(&stage[owner], 2);
-    CREW_CHECK(!crew_write(mine, ~0ull, FAULT_PRESENT | FAULT_WRITE));
-    CREW_CHECK(crew_read(mine, &seen, 0) && seen == mark(number, round));
-    crew_count(1);
+    STRESS_CHECK(!stress_write(mine, ~0ull, FAULT_PRESENT | FAULT_WRITE));
+    STRESS_CHECK(stress_read(mine, &seen, 0) && seen == mark(number, round));
+    stress_count(1);
     crew_meet();
     crew_await(&stage[owner], 3);
-    CREW_CHECK(crew_write(mine, mark(number, round) + 1, 0));
+    STRESS_CHECK(stress_write(mine, mark(number, round) + 1, 0));
     crew_meet();
 }
 
@@ -121,9 +122,9 @@ _Static_assert(CONFIG_CPUS_MAX *WORD <= PAGE_BYTES, "a word for each CPU");
 
 static void protect_on(unsigned number)
 {
-    for (unsigned round = 0; round < crew.rounds; round++) {
+    for (unsigned round = 0; round < stress.rounds; round++) {
         unsigned owner = round % crew.n;
-        vaddr_t va = crew_page(owner, round % 512);
+        vaddr_t va = stress_page(owner, round % 512);
 
         if (number == owner)
             owner_round(number, round, va);
@@ -160,11 +161,11 @@ static void be_called(void *argument)
 
 static void storm_on(unsigned number)
 {
-    for (unsigned round = 0; round < crew.rounds; round++) {
+    for (unsigned round = 0; round < stress.rounds; round++) {
         cpus_call_all(be_called, NULL);
         for (unsigned other = 1; other < crew.n; other++)
-            CREW_CHECK(cpus_call(crew.cpus[(number + other) % crew.n], be_called, NULL));
-        crew_count(2 * crew.n - 1);
+            STRESS_CHECK(cpus_call(crew.cpus[(number + other) % crew.n], be_called, NULL));
+        stress_count(2 * crew.n - 1);
     }
 }
 
@@ -175,9 +176,9 @@ void stress_storm(void)
         called[i] = 0;
     not_off = 0;
     crew_run(storm_on);
-    CREW_CHECK(not_off == 0);
+    STRESS_CHECK(not_off == 0);
     for (unsigned i = 0; i < crew.n; i++)
-        CREW_CHECK(called[crew.cpus[i]] == crew.rounds * (2 * crew.n - 1));
+        STRESS_CHECK(called[crew.cpus[i]] == stress.rounds * (2 * crew.n - 1));
 }
 
 /* ---- barriers ------------------------------------------------------------------------------ */
@@ -204,13 +205,13 @@ static void use_version(unsigned number, unsigned neighbour)
 static void barrier_on(unsigned number)
 {
     unsigned neighbour = (number + 1) % crew.n, user = (number + crew.n - 1) % crew.n;
-    for (uint64_t i = 1; i <= crew.rounds * BARRIERS; i++) {
+    for (uint64_t i = 1; i <= stress.rounds * BARRIERS; i++) {
         use_version(number, neighbour);
         __atomic_store_n(&version[number], i, __ATOMIC_RELAXED);
         port_barrier_all();
         uint64_t used = __atomic_load_n(&in_use[user], __ATOMIC_RELAXED);
-        CREW_CHECK(used == 0 || used == i);
-        crew_count(1);
+        STRESS_CHECK(used == 0 || used == i);
+        stress_count(1);
     }
 }
 
@@ -233,7 +234,7 @@ static void be_deaf(void *argument)
 
     (void)argument;
     irq_state_t irq = irq_save();
-    CREW_CHECK(crew_read(deaf_page, &seen, 0) && seen == mark(0, 0));
+    STRESS_CHECK(stress_read(deaf_page, &seen, 0) && seen == mark(0, 0));
     __atomic_store_n(&deaf, 1, __ATOMIC_RELEASE);
     uint64_t start = cpu_tsc(), ticks = cpu_tsc_ticks(DEAF_USEC);
     while (cpu_tsc() - start < ticks)
@@ -241,7 +242,7 @@ static void be_deaf(void *argument)
     __atomic_store_n(&heard, 1, __ATOMIC_RELEASE);
     irq_restore(irq);
     crew_await(&unmapped, 1);
-    CREW_CHECK(!crew_read(deaf_page, &seen, 0));
+    STRESS_CHECK(!stress_read(deaf_page, &seen, 0));
 }
 
 /* The unmapping must not return before the deaf CPU has heard of it; the others go on meanwhile. */
@@ -249,17 +250,17 @@ void stress_deaf(void)
 {
     paddr_t frame;
 
-    deaf_page = crew_page(0, 0);
+    deaf_page = stress_page(0, 0);
     deaf = heard = unmapped = 0;
-    if (crew.n < 2 || !crew_map(deaf_page, &frame))
+    if (crew.n < 2 || !stress_map_page(deaf_page, &frame))
         return;
-    CREW_CHECK(crew_write(deaf_page, mark(0, 0), 0));
-    if (!CREW_CHECK(cpus_run(crew.cpus[crew.n - 1], be_deaf, NULL)))
+    STRESS_CHECK(stress_write(deaf_page, mark(0, 0), 0));
+    if (!STRESS_CHECK(cpus_run(crew.cpus[crew.n - 1], be_deaf, NULL)))
         return;
     crew_await(&deaf, 1);
-    crew_unmap(deaf_page, frame);
-    CREW_CHECK(__atomic_load_n(&heard, __ATOMIC_ACQUIRE) == 1);
+    stress_unmap_page(deaf_page, frame);
+    STRESS_CHECK(__atomic_load_n(&heard, __ATOMIC_ACQUIRE) == 1);
     __atomic_store_n(&unmapped, 1, __ATOMIC_RELEASE);
     cpus_wait(crew.cpus[crew.n - 1]);
-    crew_count(1);
+    stress_count(1);
 }

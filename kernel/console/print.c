@@ -229,6 +229,17 @@ static void write_held(void) REQUIRES(log_lock)
     held.used = held.lost = 0;
 }
 
+void print_apart(const char *serial, const char *screen)
+{
+    irq_state_t irq = spin_lock(&log_lock);
+    if (held.taken)
+        hold(serial, strlen(serial));
+    else
+        write_serial(serial, strlen(serial));
+    console_write(screen, strlen(screen));
+    spin_unlock(&log_lock, irq);
+}
+
 void print_take_serial(void)
 {
     irq_state_t irq = spin_lock(&log_lock);

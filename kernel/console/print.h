@@ -14,6 +14,9 @@
 /* Print to every sink. '\n' is sent to serial as CR LF. UTF-8 passes through. */
 void kprintf(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* A line for a program at the serial line and the same for a person at the screen, both complete. */
+void print_apart(const char *serial, const char *screen);
+
 /* Between these two the serial line is the caller's alone, who writes with serial_write: what any
  * CPU prints meanwhile comes to the screen at once and to the serial line afterwards, the first 4
  * KiB of it. A panic does not wait for the end. */

@@ -123,15 +123,22 @@ static void rest(uint64_t start)
         __builtin_ia32_pause();
 }
 
-int input_wait(void)
+int input_poll(void)
 {
     static struct input_terminal terminal;
+    int key = keyboard_read();
+
+    for (int byte; key == KEY_NONE && (byte = serial_read()) >= 0;)
+        key = input_decode(&terminal, (uint8_t)byte);
+    return key;
+}
+
+int input_wait(void)
+{
     uint64_t start = cpu_tsc();
 
     for (;;) {
-        int key = keyboard_read();
-        for (int byte; key == KEY_NONE && (byte = serial_read()) >= 0;)
-            key = input_decode(&terminal, (uint8_t)byte);
+        int key = input_poll();
         if (key != KEY_NONE)
             return key;
         rest(start);

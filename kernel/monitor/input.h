@@ -13,6 +13,9 @@ bool input_init(void);
 /* Wait for the next key. Polls: there are no interrupts to wait for yet. */
 int input_wait(void);
 
+/* The next key, KEY_NONE if there is none yet. */
+int input_poll(void);
+
 /* What a terminal has sent of an escape sequence. Starts zeroed. */
 struct input_terminal {
     uint8_t state;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bench/bench.h"
 #include "check/provoke.h"
 #include "check/selfcheck.h"
 #include "check/stress.h"
@@ -14,6 +15,7 @@
 #include "cpu/cpu.h"
 #include "firmware/power.h"
 #include "mm/string.h"
+#include "monitor/commands.h"
 #include "monitor/input.h"
 #include "monitor/lineedit.h"
 #include "report/report.h"
@@ -30,6 +32,7 @@ struct command {
     const char *help;                    /* sentences; "" if the summary says it all */
     const char *(*argument)(unsigned i); /* the i-th possible one, NULL behind the last; or NULL */
     bool (*function)(const char *argument); /* false: that is no argument for it */
+    bool words;                             /* the argument may be several */
 };
 
 static const char *command_name(unsigned i);
@@ -65,13 +68,6 @@ static bool command_ranges(const char *argument)
 {
     (void)argument;
     report_ranges();
-    return true;
-}
-
-static bool command_frames(const char *argument)
-{
-    (void)argument;
-    report_frames();
     return true;
 }
 
@@ -136,26 +132,39 @@ static bool command_poweroff(const char *argument)
 
 static const struct command commands[] = {
     {"help", "[command]", "what there is, or more about one command", "", command_name,
-     command_help},
+     command_help, false},
     {"report", "[json]", "the report of the boot, with the numbers of now",
      "With json: the same as one line of JSON, on the serial line only.", report_form,
-     command_report},
-    {"memmap", "", "every region of the memory map, and its picture", "", NULL, command_memmap},
+     command_report, false},
+    {"memmap", "", "every region of the memory map, and its picture", "", NULL, command_memmap,
+     false},
     {"ranges", "", "what is mapped where, how protected and cached",
      "Walks all page tables first: it says so if anything is writable and executable.", NULL,
-     command_ranges},
-    {"frames", "", "physical frames: total, used, free", "", NULL, command_frames},
-    {"heap", "", "the kernel heap: used, free, allocations", "", NULL, command_heap},
-    {"cpus", "", "every CPU and its state, every node and its memory", "", NULL, command_cpus},
-    {"selfcheck", "", "check each layer of the memory manager again", "", NULL, command_selfcheck},
+     command_ranges, false},
+    {"frames", "[retire ADDR]", "physical frames: used, free and in what runs",
+     "With retire: the frame at that address, in hexadecimal, is bad and never given out again, "
+     "at\n"
+     "  once or when it is freed. With drain: the CPUs give back what they keep for themselves.",
+     command_frames_word, command_frames, true},
+    {"heap", "", "the kernel heap: used, free, allocations", "", NULL, command_heap, false},
+    {"cpus", "", "every CPU and its state, every node and its memory", "", NULL, command_cpus,
+     false},
+    {"selfcheck", "", "check each layer of the memory manager again", "", NULL, command_selfcheck,
+     false},
     {"stress", "[rounds]", "all CPUs at once: mappings, memory, calls",
      "Without a number: 50 rounds, each of 1000 mixed operations on every CPU.", stress_argument,
-     command_stress},
+     command_stress, false},
+    {"bench", "[name [row]]", "time the memory manager, on one CPU and on two",
+     "Alone: what there is. With a row: only those that have this in their names. A key stops it.\n"
+     "  Beside our time stands that of a simple baseline, and what part of that ours is. While it\n"
+     "  runs it may use all memory; afterwards it checks that memory is as it was.",
+     bench_name, command_bench, true},
     {"panic", "[kind [cpu=N]]", "break something on purpose",
-     "Ends in the panic screen, with cpu= on that CPU. The kinds:", panic_kind, command_panic},
-    {"clear", "", "an empty screen; also Ctrl-L", "", NULL, command_clear},
-    {"reboot", "", "restart the machine", "", NULL, command_reboot},
-    {"poweroff", "", "switch the machine off", "", NULL, command_poweroff},
+     "Ends in the panic screen, with cpu= on that CPU. The kinds:", panic_kind, command_panic,
+     true},
+    {"clear", "", "an empty screen; also Ctrl-L", "", NULL, command_clear, false},
+    {"reboot", "", "restart the machine", "", NULL, command_reboot, false},
+    {"poweroff", "", "switch the machine off", "", NULL, command_poweroff, false},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -254,8 +263,7 @@ static void execute(char *text)
     char *name = skip_blanks(text);
     char *argument = split(name);
     const struct command *command = command_find(name);
-    bool whole = command && command->function == command_panic; /* what it wants may be two words */
-    const char *rest = whole ? "" : split(argument);
+    const char *rest = command && command->words ? "" : split(argument);
 
     if (*name == '\0')
         return;

@@ -366,18 +366,6 @@ void report_ranges(void)
 
 /* ---- the allocators ------------------------------------------------------------------------- */
 
-void report_frames(void)
-{
-    struct pmm_stats stats;
-    char free[UNITS_MAX], metadata[UNITS_MAX];
-
-    pmm_get_stats(&stats);
-    report_row("frames", "%lu total, %lu used, %lu free (%s); bitmap %s",
-               (unsigned long)stats.total_kib / 4, (unsigned long)stats.used_kib / 4,
-               (unsigned long)stats.free_kib / 4, units_size(free, stats.free_kib << 10),
-               units_size(metadata, stats.metadata_kib << 10));
-}
-
 void report_heap(void)
 {
     struct heap_stats stats;

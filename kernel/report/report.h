@@ -10,6 +10,7 @@ void report_print(void);
 void report_memory_map(void);
 void report_ranges(void);
 void report_frames(void);
+void report_frames_whole(void);
 void report_heap(void);
 void report_cpus(void);
 void report_selfcheck(void);
@@ -22,8 +23,9 @@ void report_selfcheck(void);
  *                        tsc_hz, tsc_source: "CPUID", "HPET", ... (clock.h)}
  *   cpus                [{id, lapic_id, acpi_uid, node, state}]; state: "online", "absent" (listed
  *                        by the firmware, but it does not answer) or "disabled" (not usable)
- *   nodes               [{id, memory_bytes, frames {total, free}, distances}]; memory_bytes: RAM of
- *                        all kinds; distances: to each node in turn, 10 to itself
+ *   nodes               [{id, memory_bytes, frames {total, free, free_by_order}, distances}];
+ *                        memory_bytes: RAM of all kinds; distances: to each node in turn, 10 to
+ *                        itself
  *   memory_map          [{base, length, type, name}], sorted; type: the Limine protocol's number
  *   ram                 {total_bytes, usable_bytes}
  *   framebuffer         {base, width, height, pitch, bpp}, or null
@@ -31,11 +33,15 @@ void report_selfcheck(void);
  *   ranges              [{name, va, pa, bytes, prot, cache}]; a guard has pa null and prot "---"
  *   page_tables         {tables, pages_4k, pages_2m, pages_1g, writable_executable, user,
  *                        outside_ranges, mismatched}
- *   frames              {total, used, free, total_kib, used_kib, free_kib, metadata_kib}
+ *   frames              {total, used, free, total_kib, used_kib, free_kib, metadata_kib, cached_kib,
+ *                        retired_kib, free_by_order, init_nsec}; cached: free, kept by CPUs for
+ *                        themselves; retired: bad; free_by_order: what is free as the largest
+ *                        aligned runs of 2^0, 2^1, ... 2^9 frames; init_nsec: pmm_init took so long
  *   heap                {used_bytes, free_bytes, live_blocks, allocations, frees, failures}
  *   boot_usec           {loader, kernel}; 0: unknown
  *   self_check          {passed, failed}
  *   stress              {passed, failed}: of all stress tests so far
+ *   bench               {failed}: benchmarks that did not work or did not leave memory as found
  * Virtual addresses are strings "0x..." because many readers lose what is beyond 2^53; physical
  * addresses and sizes are numbers. */
 void report_json(void);

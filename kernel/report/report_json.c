@@ -1,5 +1,6 @@
 /* Owns: the report for programs; its shape is documented in report.h.
  * Relies on: json.c, the statistics of each layer. Stage: after the memory take-over. */
+#include "bench/bench.h"
 #include "boot/context.h"
 #include "boot/memory.h"
 #include "check/selfcheck.h"
@@ -81,6 +82,17 @@ static void add_cpus(struct json *json)
     json_end(json);
 }
 
+static void add_orders(struct json *json, uint32_t node)
+{
+    uint64_t orders[PMM_ORDER_BLOCK + 1];
+
+    pmm_get_order_stats(node, orders);
+    json_begin_array(json, "free_by_order");
+    for (unsigned order = 0; order <= PMM_ORDER_BLOCK; order++)
+        json_number(json, NULL, orders[order]);
+    json_end(json);
+}
+
 static void add_nodes(struct json *json)
 {
     json_begin_array(json, "nodes");
@@ -94,6 +106,7 @@ static void add_nodes(struct json *json)
         json_begin_object(json, "frames");
         json_number(json, "total", frames.total_kib / 4);
         json_number(json, "free", frames.free_kib / 4);
+        add_orders(json, node);
         json_end(json);
         json_begin_array(json, "distances");
         for (unsigned to = 0; to < nodes_count(); to++)
@@ -192,12 +205,10 @@ static void add_page_tables(struct json *json)
     json_end(json);
 }
 
-static void add_allocators(struct json *json)
+static void add_allocators(struct json *json, struct pmm_stats frames)
 {
-    struct pmm_stats frames;
     struct heap_stats heap;
 
-    pmm_get_stats(&frames);
     json_begin_object(json, "frames");
     json_number(json, "total", frames.total_kib / 4);
     json_number(json, "used", frames.used_kib / 4);
@@ -206,6 +217,10 @@ static void add_allocators(struct json *json)
     json_number(json, "used_kib", frames.used_kib);
     json_number(json, "free_kib", frames.free_kib);
     json_number(json, "metadata_kib", frames.metadata_kib);
+    json_number(json, "cached_kib", frames.cached_kib);
+    json_number(json, "retired_kib", frames.retired_kib);
+    add_orders(json, PMM_ALL_NODES);
+    json_number(json, "init_nsec", memory_frames_nsec());
     json_end(json);
 
     heap_get_stats(&heap);
@@ -237,12 +252,17 @@ static void add_results(struct json *json)
     json_number(json, "passed", stress.passed);
     json_number(json, "failed", stress.failed);
     json_end(json);
+    json_begin_object(json, "bench");
+    json_number(json, "failed", bench_failures());
+    json_end(json);
 }
 
 void report_json(void)
 {
     struct json json = {.write = serial_write};
+    struct pmm_stats frames;
 
+    pmm_get_stats(&frames); /* first: to count by order takes from the CPUs what they keep */
     print_take_serial(); /* the line is one, whatever other CPUs have to say */
     json_begin_object(&json, NULL);
     json_string(&json, "quicklime", QL_VERSION);
@@ -257,7 +277,7 @@ void report_json(void)
     add_kernel(&json);
     add_ranges(&json);
     add_page_tables(&json);
-    add_allocators(&json);
+    add_allocators(&json, frames);
     add_results(&json);
     json_end(&json);
     serial_write("\r\n", 2);
