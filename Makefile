@@ -42,7 +42,9 @@ KERNEL_SRCS := layout.c main.c options.c port.c \
   $(addprefix monitor/,commands.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
-MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c paging.c paging_query.c region.c string.c \
+MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
+  $(addprefix paging/,arguments.c change.c locks.c map.c merge.c pool.c protect.c query.c space.c unmap.c \
+                      validate.c) \
   $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
                    validate.c zone.c)
 
@@ -66,7 +68,7 @@ EFI_CFLAGS := $(COMMON) -Os -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_
 CORE_CFLAGS := $(COMMON) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
-MM_HOT      := heap paging string $(addprefix pmm/,alloc bit_tree block cache free pmm)
+MM_HOT      := heap string $(addprefix paging/,locks map pool query unmap) $(addprefix pmm/,alloc bit_tree block cache free pmm)
 MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Os) $(MM_FLAGS_$(notdir $*))
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 KERNEL_CFLAGS := $(CORE_CFLAGS) -Os -Ikernel
@@ -111,6 +113,8 @@ bench-kernel: setup-test ## count the kernel's frame allocator and its start, in
 
 bench-frames: bench-frames-run ## time the frame allocator against others; ROWS REPEAT THREADS THEIRS
 
+bench-pages: bench-pages-run ## time the page tables against filling them by hand; ROWS REPEAT
+
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -133,7 +137,7 @@ help: ## this text
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames test-programs format compile_commands clean help
+.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages test-programs format compile_commands clean help
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup

@@ -2,7 +2,7 @@
  *   paddr_t  byte address on the bus        vaddr_t  byte address before translation (a number)
  *   pfn_t    paddr >> 12                    pte_t    one page-table entry as the CPU reads it
  * A `T *` means: mapped now, safe to touch. Sizes are bytes; counts are nframes or npages; regions
- * are [base, end). `.v` and `.raw` are read here, in hhdm.h, in paging*.c with their tables.h, in
+ * are [base, end). `.v` and `.raw` are read here, in hhdm.h, in mm/paging/, in
  * the boot context and in efi/ only. */
 #ifndef QL_MM_ADDR_H
 #define QL_MM_ADDR_H

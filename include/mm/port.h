@@ -19,6 +19,7 @@ struct port_cpu {
     bool nx;           /* EFER.NXE is on: bit 63 of an entry is execute-disable, else reserved */
     bool page_1g;      /* 1 GiB pages */
     bool global;       /* CR4.PGE is on */
+    bool pkeys;        /* CR4.PKE is on: bits 59 to 62 of a page's entry are its protection key */
     uint8_t phys_bits; /* physical address width (CPUID 80000008h), 36..52 */
     uint8_t levels;    /* 4 or 5, as CR4.LA57 says */
 };

@@ -21,3 +21,23 @@ bench-frames-run: $(BENCH_FRAMES)
 
 .PHONY: bench-frames-run
 -include $(BENCH_FRAMES_OBJS:.o=.d)
+
+# ---- page tables ---------------------------------------------------------------------------------
+#   bench-pages-run    time the page tables: ROWS=regex REPEAT=n
+BENCH_PAGES      := $(BUILD)/bench/pages
+BENCH_PAGES_OBJS := $(patsubst %,$(BUILD)/bench/pages.o/%.o,clock floor main walk)
+
+$(BUILD)/bench/pages.o/%.o: tests/bench/pages/%.c $(HOSTLIB_INSTALLED) | setup
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CLANG) $(BENCH_CFLAGS) -c $< -o $@
+
+$(BENCH_PAGES): $(BENCH_PAGES_OBJS) $(HOSTLIB)
+	$(call say,LD)
+	$(Q)$(CLANG) $(BENCH_PAGES_OBJS) -L$(BUILD)/host -lquicklime -Wl,-rpath,$(abspath $(BUILD)/host) -o $@
+
+bench-pages-run: $(BENCH_PAGES)
+	@ROWS='$(ROWS)' REPEAT='$(REPEAT)' $(BENCH_PAGES)
+
+.PHONY: bench-pages-run
+-include $(BENCH_PAGES_OBJS:.o=.d)

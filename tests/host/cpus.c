@@ -19,12 +19,16 @@
 #define TLB_SLOTS    64 /* of each */
 #define TABLES_SLOTS 16
 
+#define NOTE_READ  0x20ull /* the accessed bit of a page's entry, */
+#define NOTE_WRITE 0x60ull /* and with it the dirty bit */
+
 static const unsigned shifts[SIZES] = {12, 21, 30};
 
 /* A translation as it was when the CPU walked the tables. */
 struct tlb_slot {
     bool valid;
     uint64_t page; /* number of the page, in its size */
+    bool dirty;    /* the entry says so, as far as this CPU knows */
     struct walk seen;
 };
 
@@ -216,23 +220,41 @@ static struct walk walk_tables(struct cpu *cpu, uint64_t va)
     return w;
 }
 
-static struct walk translate(struct cpu *cpu, uint64_t va)
+/* The same, and note in the page's entry that it is used: if it has changed meanwhile, walk again. */
+static struct walk walk_and_note(struct cpu *cpu, uint64_t va, uint64_t note)
+{
+    for (;;) {
+        struct walk w = walk_tables(cpu, va);
+        if (!w.present || (note == NOTE_WRITE && !w.write) || (w.raw & note) == note)
+            return w;
+        uint64_t *table = (uint64_t *)(hhdm.base.v + w.table), raw = w.raw;
+        if (__atomic_compare_exchange_n(&table[va >> w.shift & 511], &raw, raw | note, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return w;
+    }
+}
+
+static struct walk translate(struct cpu *cpu, uint64_t va, uint64_t note)
 {
     for (unsigned size = 0; size < SIZES; size++) {
         struct tlb_slot *slot = &cpu->tlb[size][(va >> shifts[size]) % TLB_SLOTS];
         if (!slot->valid || slot->page != va >> shifts[size])
             continue;
+        if (note == NOTE_WRITE && slot->seen.write && !slot->dirty) {
+            slot->valid = false; /* the entry must be told */
+            continue;
+        }
         cpu->counts.hits++;
         struct walk w = slot->seen;
         w.pa += va & ((1ull << w.shift) - 1);
         return w;
     }
     cpu->counts.misses++;
-    struct walk w = walk_tables(cpu, va);
+    struct walk w = walk_and_note(cpu, va, note);
     if (w.present) {
         unsigned size = (w.shift - 12) / 9;
         struct tlb_slot *slot = &cpu->tlb[size][(va >> w.shift) % TLB_SLOTS];
-        *slot = (struct tlb_slot){true, va >> w.shift, w};
+        *slot = (struct tlb_slot){true, va >> w.shift, note == NOTE_WRITE && w.write, w};
         slot->seen.pa &= ~((1ull << w.shift) - 1);
     }
     return w;
@@ -240,7 +262,7 @@ static struct walk translate(struct cpu *cpu, uint64_t va)
 
 bool cpu_read(uint64_t va, uint64_t *value)
 {
-    struct walk w = translate(&cpus[self], va);
+    struct walk w = translate(&cpus[self], va, NOTE_READ);
     if (w.present)
         *value = __atomic_load_n((uint64_t *)(hhdm.base.v + w.pa), __ATOMIC_RELAXED);
     return w.present;
@@ -248,7 +270,7 @@ bool cpu_read(uint64_t va, uint64_t *value)
 
 bool cpu_write(uint64_t va, uint64_t value)
 {
-    struct walk w = translate(&cpus[self], va);
+    struct walk w = translate(&cpus[self], va, NOTE_WRITE);
     if (w.present && w.write)
         __atomic_store_n((uint64_t *)(hhdm.base.v + w.pa), value, __ATOMIC_RELAXED);
     return w.present && w.write;

@@ -26,7 +26,7 @@ void cpus_make_shares(unsigned n);
 void cpus_meet(void);
 
 /* Read or write the aligned 8 bytes at va, as the CPU's translation says, from its TLB if it is
- * there. False: a page fault. */
+ * there; sets the accessed and dirty bits when it is not. False: a page fault. */
 bool cpu_read(uint64_t va, uint64_t *value);
 bool cpu_write(uint64_t va, uint64_t value);
 

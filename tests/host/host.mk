@@ -8,7 +8,7 @@ HOSTCC ?= clang
 HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
-HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model tlb mapper \
+HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more tlb mapper \
                    mapper_audit heap heap_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
@@ -33,7 +33,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_mapper
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_mapper
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
 HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)
@@ -84,15 +84,14 @@ MM_ALLOW_string :=
 MM_ALLOW_lock   :=
 MM_ALLOW_numa   :=
 MM_ALLOW_pmm    := region_validate numa_divide numa_find port_misuse port_barrier_all port_set_mm_cpu
-MM_ALLOW_paging := pmm_alloc_frame pmm_free_frame port_cpu port_get_root port_set_root \
-                   port_tlb_shootdown port_tlb_flush_all
-MM_ALLOW_paging_query := pmm_is_used port_cpu
+MM_ALLOW_paging := pmm_alloc_batch pmm_free_frame pmm_free_batch pmm_is_used port_cpu port_get_root \
+                   port_set_root port_tlb_shootdown port_tlb_flush_all
 MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_create paging_destroy \
                    paging_map paging_next paging_switch port_cpu
 MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
 
 # What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.
-MM_ROOMS   := pmm
+MM_ROOMS   := paging pmm
 MM_ROOM_OF  = $(filter $(BUILD)/mm/$(1)/%,$(MM_OBJS))
 MM_LAYERS  := $(filter-out $(foreach r,$(MM_ROOMS),$(call MM_ROOM_OF,$(r))),$(MM_OBJS)) \
               $(MM_ROOMS:%=$(BUILD)/mm/%.room.o)

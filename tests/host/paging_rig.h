@@ -12,19 +12,32 @@
 
 #define RW      (PROT_READ | PROT_WRITE)
 #define RX      (PROT_READ | PROT_EXEC)
-#define HIGH    0xffff800000000000ull /* the first address of the upper half */
-#define LOW_END 0x0000800000000000ull
+#define LOW_END (machine.cpu.levels == 5 ? 1ull << 56 : 1ull << 47)
+#define HIGH    (-LOW_END) /* the first address of the upper half */
+#define LEVELS  ((unsigned)machine.cpu.levels)
 
 static struct space space;
 static uint64_t frames_at_start;
 
-static inline int start(void **state)
+static inline int start_with(unsigned levels)
 {
-    (void)state;
     machine_start_simple(16 * MIB);
+    machine.cpu.levels = (uint8_t)levels;
     frames_at_start = machine_free_frames();
     assert_int_equal(MM_OK, paging_create(&space));
     return 0;
+}
+
+static inline int start(void **state)
+{
+    (void)state;
+    return start_with(4);
+}
+
+static inline int start_5_levels(void **state)
+{
+    (void)state;
+    return start_with(5);
 }
 
 static inline int stop(void **state)
@@ -70,6 +83,11 @@ static inline uint64_t snapshot(void)
     return hash ^ machine_free_frames();
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+/* Everything is the same with 4 and with 5 levels. */
+#define TEST(name)                                               \
+    cmocka_unit_test_setup_teardown(name, start, stop),          \
+    {                                                            \
+#name "_with_5_levels", name, start_5_levels, stop, NULL \
+    }
 
 #endif

@@ -150,7 +150,7 @@ static prot_t random_prot(struct rng *rng)
 }
 
 struct step {
-    enum { MAP, UNMAP, PROTECT } what;
+    enum { MAP, UNMAP, PROTECT, MERGE } what;
     uint64_t first, npages, pa;
     prot_t prot;
     cache_t cache;
@@ -159,7 +159,7 @@ struct step {
 /* The physical address often has the alignment of the virtual one, or large pages would be rare. */
 static struct step random_step(struct rng *rng)
 {
-    struct step s = {.what = rng_below(rng, 3), .prot = random_prot(rng)};
+    struct step s = {.what = rng_below(rng, 4), .prot = random_prot(rng)};
     s.cache = (cache_t)rng_below(rng, 6);
     s.first = rng_below(rng, model.npages);
     if (rng_below(rng, 2) == 0)
@@ -179,14 +179,16 @@ static mm_status_t run_step(const struct step *s)
         return paging_map(&space, va, PA(s->pa), s->npages, s->prot, s->cache);
     case UNMAP:
         return paging_unmap(&space, va, s->npages);
-    default:
+    case PROTECT:
         return paging_protect(&space, va, s->npages, s->prot, s->cache);
+    default:
+        return paging_merge(&space, va, s->npages, &(uint64_t){0});
     }
 }
 
 static void model_apply(const struct step *s)
 {
-    for (uint64_t i = 0; i < s->npages; i++) {
+    for (uint64_t i = 0; i < s->npages && s->what != MERGE; i++) {
         struct page *p = &model.pages[s->first + i];
         if (s->what == MAP)
             p->pa = s->pa + i * PAGE_BYTES;
@@ -224,7 +226,7 @@ static void random_steps(int count, uint64_t base, uint64_t npages, uint64_t che
     for (int i = 0; i < count; i++) {
         struct step s = random_step(&rng);
         mm_status_t want = MM_OK;
-        if (!model_all(s.first, s.npages, s.what != MAP))
+        if (s.what != MERGE && !model_all(s.first, s.npages, s.what != MAP))
             want = s.what == MAP ? MM_EXISTS : MM_NOTFOUND;
         tlb.free_before = machine_free_frames();
         step_with_failures(&s, want);

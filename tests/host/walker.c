@@ -1,4 +1,5 @@
-/* Owns: nothing. source: Intel SDM Vol. 3A, 4.5 "4-Level Paging", tables 4-15 to 4-20. */
+/* Owns: nothing. source: Intel SDM Vol. 3A, 4.5 "4-Level Paging and 5-Level Paging",
+ * tables 4-14 to 4-20. */
 #include "walker.h"
 
 #include "machine.h"
@@ -43,7 +44,7 @@ static void check_reserved(uint64_t entry, unsigned shift, bool page)
         assert_int_equal(0, bits(entry, shift - 1, 13));
     if (page && shift == 30)
         assert_true(machine.cpu.page_1g);
-    if (shift == 39)
+    if (shift >= 39)
         assert_false(bit(entry, BIT_PS));
 }
 
@@ -78,10 +79,18 @@ static struct walk go_on(struct walk w, uint64_t va)
     }
 }
 
+/* What one entry of the root table covers, as a shift. */
+static unsigned root_shift(void)
+{
+    return machine.cpu.levels == 5 ? 48 : 39;
+}
+
 struct walk walk(uint64_t root, uint64_t va)
 {
     return go_on(
-        (struct walk){.write = true, .user = true, .exec = true, .shift = 39, .table = root}, va);
+        (struct walk){
+            .write = true, .user = true, .exec = true, .shift = root_shift(), .table = root},
+        va);
 }
 
 /* All that the upper tables say is that everything is allowed, or the test of it would fail. */
@@ -102,8 +111,9 @@ void walk_all(uint64_t root, void (*visit)(uint64_t va, const struct walk *page,
         if (w.present)
             visit(va, &w, context);
         va += 1ull << w.shift;
-        if (va == 1ull << 47)
-            va = -(1ull << 47);
+        uint64_t half = 1ull << (root_shift() + 8);
+        if (va == half)
+            va = -half;
     } while (va != 0);
 }
 
@@ -125,5 +135,5 @@ static uint64_t hash_table(uint64_t table, unsigned shift, uint64_t *ntables)
 uint64_t walk_hash(uint64_t root, uint64_t *ntables)
 {
     *ntables = 0;
-    return hash_table(root, 39, ntables);
+    return hash_table(root, root_shift(), ntables);
 }

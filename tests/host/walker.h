@@ -10,7 +10,7 @@ struct walk {
     bool present;
     bool write, user, exec, global; /* what all levels together allow */
     unsigned pat;                   /* index into the page attribute table */
-    unsigned shift; /* of the page: 12, 21, 30; of the hole, if not present: up to 39 */
+    unsigned shift; /* of the page: 12, 21, 30; of the hole, if not present: up to 48 */
     uint64_t pa;    /* of va itself, not of its page */
     uint64_t raw;   /* the last entry that was read */
     uint64_t table; /* where it was read */

@@ -1,0 +1,94 @@
+/* Owns: nothing; frames between the pmm and the tree. Relies on: the pmm. Stage: "frames". */
+#include "pool.h"
+
+static const struct pmm_limits for_tables = {.kind = PMM_LONG};
+
+static void pool_empty(struct pool *pool)
+{
+    while (pool->directories != NULL) {
+        struct directory *d = pool->directories;
+        pool->directories = d->next;
+        pmm_free_batch(d->frames, d->count);
+        pmm_free_frame(virt_to_phys(d));
+    }
+}
+
+/* A directory with up to n - 1 frames: n with its own. */
+static mm_status_t add_directory(struct pool *pool, uint64_t n)
+{
+    paddr_t frame;
+    mm_status_t status = pmm_alloc_batch(1, &for_tables, &frame);
+    if (status != MM_OK)
+        return status;
+    struct directory *d = phys_to_virt(frame);
+    d->taken = 0;
+    d->count = (uint32_t)n - 1;
+    status = d->count > 0 ? pmm_alloc_batch(d->count, &for_tables, d->frames) : MM_OK;
+    if (status != MM_OK) {
+        pmm_free_frame(frame);
+        return status;
+    }
+    d->next = pool->directories;
+    pool->directories = d;
+    return MM_OK;
+}
+
+mm_status_t pool_fill(struct pool *pool, uint64_t n)
+{
+    pool->nfew = 0;
+    pool->directories = NULL;
+    if (n == 0)
+        return MM_OK;
+    if (n <= POOL_FEW) {
+        pool->nfew = (unsigned)n;
+        return pmm_alloc_batch(n, &for_tables, pool->few);
+    }
+    while (n > 0) {
+        uint64_t some = n < DIRECTORY_FRAMES + 1 ? n : DIRECTORY_FRAMES + 1;
+        mm_status_t status = add_directory(pool, some);
+        if (status != MM_OK) {
+            pool_empty(pool);
+            return status;
+        }
+        n -= some;
+    }
+    return MM_OK;
+}
+
+paddr_t pool_take(struct pool *pool)
+{
+    if (pool->nfew > 0)
+        return pool->few[--pool->nfew];
+    struct directory *d = pool->directories;
+    ASSERT(d != NULL);
+    if (d->taken < d->count)
+        return d->frames[d->taken++]; /* upwards, as they mostly are, for the CPU's prefetcher */
+    pool->directories = d->next;
+    return virt_to_phys(d);
+}
+
+void bin_empty(struct bin *bin)
+{
+    if (bin->count > 0)
+        pmm_free_batch(bin->frames, bin->count);
+    bin->count = 0;
+}
+
+void bin_add(struct bin *bin, paddr_t frame)
+{
+    if (bin->count == sizeof bin->frames / sizeof bin->frames[0])
+        bin_empty(bin);
+    bin->frames[bin->count++] = frame;
+    bin->total++;
+}
+
+void bin_add_tree(struct bin *bin, pte_t e, unsigned level)
+{
+    const pte_t *table = child_of(e);
+    for (unsigned i = 0; level > LEVEL_PT && i < TABLE_SLOTS; i++) {
+        pte_t below = pte_read(&table[i]);
+        if (pte_is_table(below, level) || pte_is_leaving(below))
+            bin_add_tree(bin, below, level - 1);
+    }
+    bin_add(bin, pte_table(e));
+}
