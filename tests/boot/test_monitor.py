@@ -48,9 +48,10 @@ def test_line_editing_and_history():
 def test_junk_on_the_line_does_no_harm():
     with Machine(arguments="") as machine:
         machine.expect("quicklime>")
+        start = len(machine.text)
         machine.process.stdin.write(bytes(range(128, 256)) + b"\x1b[999;999R\x1b]0;\x00\x07" + b"\r")
         machine.process.stdin.flush()
-        machine.send("\x15")
+        machine.expect("quicklime>", machine.expect("There is no command", start).end())
         assert "free" in answer(machine, "\x15frames")
 
 
