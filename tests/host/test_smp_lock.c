@@ -5,8 +5,8 @@
 
 #define TURNS 20000
 
-static struct spinlock spin = SPINLOCK_INIT(LOCK_PMM, "spin");
-static struct rwlock rw = RWLOCK_INIT(LOCK_PMM, "rw");
+static struct spinlock spin = SPINLOCK_INIT(LOCK_FRAMES, "spin");
+static struct rwlock rw = RWLOCK_INIT(LOCK_FRAMES, "rw");
 static uint64_t a GUARDED_BY(spin), b GUARDED_BY(rw), c GUARDED_BY(rw);
 static uint64_t stage, inside, turn;
 
@@ -227,8 +227,8 @@ static void a_barrier_counts_for_all_cpus(void **state)
 /* --- The checks ----------------------------------------------------------- */
 
 static struct spinlock outer_lock = SPINLOCK_INIT(LOCK_HEAP, "heap");
-static struct spinlock inner_lock = SPINLOCK_INIT(LOCK_PMM, "pmm");
-static struct spinlock inner_twin = SPINLOCK_INIT(LOCK_PMM, "pmm 2");
+static struct spinlock inner_lock = SPINLOCK_INIT(LOCK_FRAMES, "pmm");
+static struct spinlock inner_twin = SPINLOCK_INIT(LOCK_FRAMES, "pmm 2");
 
 /* A function of its own, so that the address in a message can be told. */
 __attribute__((noinline)) static irq_state_t take_first(struct spinlock *lock) NO_LOCK_ANALYSIS
