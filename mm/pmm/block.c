@@ -26,15 +26,6 @@ void block_read_free(const struct zone *z, uint64_t b, uint64_t free[LINE_ROWS])
         free[r] = ~block_row(z, b, r);
 }
 
-/* Quickly said of most blocks that are given up: all their frames were handed out. */
-static bool line_is_full(const uint64_t free[LINE_ROWS])
-{
-    uint64_t any = 0;
-    for (unsigned r = 0; r < LINE_ROWS; r++)
-        any |= free[r];
-    return any == 0;
-}
-
 static bool is_unchanged(const struct zone *z, uint64_t b, const uint64_t free[LINE_ROWS])
 {
     uint64_t changed = 0;
@@ -49,7 +40,7 @@ void block_settle(struct zone *z, uint64_t b, unsigned owner)
         uint64_t free[LINE_ROWS];
         uint32_t flags = block_entry(z, b) & (ENTRY_LONG | ENTRY_RAGGED);
         block_read_free(z, b, free);
-        unsigned class = line_is_full(free) ? 0 : line_class(free);
+        unsigned class = line_class(free);
         if (class == CLASS_BLOCK && !(flags & ENTRY_RAGGED)) {
             tree_add(&z->whole, b); /* and the entry keeps its owner: see block_give */
             return;
@@ -62,6 +53,17 @@ void block_settle(struct zone *z, uint64_t b, unsigned owner)
         if (is_unchanged(z, b, free))
             return;
     } while (block_own(z, b, owner)); /* else somebody else has it, and sees the change */
+}
+
+/* Nobody but the owner puts frames in use, and frames that come back after the entry was written are
+ * the business of who gives them. */
+bool block_leave_used(struct zone *z, uint64_t b)
+{
+    uint32_t owned = block_entry(z, b);
+    if (!line_is_used(z->lines[b]))
+        return false;
+    __atomic_exchange_n(&z->entries[b], owned & (ENTRY_LONG | ENTRY_RAGGED), __ATOMIC_SEQ_CST);
+    return line_is_used(z->lines[b]) || !block_own(z, b, entry_owner(owned));
 }
 
 /* Plain stores: nobody else has a frame of the block, so nobody looks at its line or entry. */

@@ -55,6 +55,10 @@ bool block_own_any(struct zone *z, uint64_t b, unsigned owner);
 /* Give up the block that the caller owns. */
 void block_settle(struct zone *z, uint64_t b, unsigned owner);
 
+/* The same if no frame of it is free, which is quickly done. False if one is or has become so: it is
+ * still the caller's then. */
+bool block_leave_used(struct zone *z, uint64_t b);
+
 /* The caller has just removed the block from the tree of whole ones, or keeps it as such: it becomes
  * its owner's, with all frames used. */
 void block_break(struct zone *z, uint64_t b, uint32_t entry);

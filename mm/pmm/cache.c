@@ -79,12 +79,13 @@ struct slot *cache_add_slot(struct pmm_cache *c, struct zone *z, uint64_t b, uin
     struct slot *s = cache_slot(c, number);
     if (s->tag != SLOT_EMPTY)
         cache_release_slot(c, s);
-    for (unsigned r = 0; r < LINE_ROWS; r++) {
+    for (unsigned r = 0; r < LINE_ROWS; r++)
         CACHE_SET(s->free[r], 0);
-        s->ours[r] = ~0ull;
-    }
     if (entry & ENTRY_RAGGED)
         find_ours(z, number, s->ours);
+    else if (!s->all_ours)
+        memset64(s->ours, ~0ull, LINE_ROWS);
+    s->all_ours = !(entry & ENTRY_RAGGED);
     s->line = z->lines[b];
     s->zone = z;
     s->index = b;
@@ -246,7 +247,8 @@ void cache_release_slot(struct pmm_cache *c, struct slot *s)
     if (free != 0)
         give_rows(s);
     forget_slot(c, s);
-    block_settle(z, s->index, c->owner);
+    if (free != 0 || !block_leave_used(z, s->index))
+        block_settle(z, s->index, c->owner);
 }
 
 static void flush_window(struct pmm_cache *c)

@@ -34,6 +34,7 @@ struct slot {
     uint64_t index;
     uint32_t rows; /* a lane's next rows: those that have no bit here are empty or were used */
     enum pmm_kind kind;
+    bool all_ours; /* no bit of ours is 0 */
 } __attribute__((aligned(64)));
 #define SLOT_EMPTY (~0ull)
 #define SLOT_ROWS  0xffu /* all of them */
