@@ -37,7 +37,7 @@ KERNEL_SRCS := layout.c main.c options.c port.c \
   $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_frames.c report_json.c \
                       units.c) \
   $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_mm.c selfcheck_smp.c \
-                     stress.c stress_mixed.c stress_tlb.c) \
+                     stress.c stress_interrupts.c stress_mixed.c stress_tlb.c) \
   $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c table.c) \
   $(addprefix monitor/,commands.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S

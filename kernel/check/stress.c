@@ -94,6 +94,7 @@ static const struct stress_test tests[] = {
     {"unmapped pages fault on other CPUs", "accesses", stress_unmap},
     {"changed protections hold on all CPUs", "accesses", stress_protect},
     {"frames, heap and mappings keep contents", "operations", stress_mixed},
+    {"frames in the middle of anything", "turns", stress_interrupts},
     {"calls on all CPUs at once", "calls", stress_storm},
     {"barriers wait for what they interrupt", "barriers", stress_barrier},
     {"flush with a CPU that is long deaf", "flushes", stress_deaf},

@@ -55,6 +55,7 @@ struct stress_test {
 void stress_unmap(void);
 void stress_protect(void);
 void stress_mixed(void);
+void stress_interrupts(void);
 void stress_storm(void);
 void stress_barrier(void);
 void stress_deaf(void);
