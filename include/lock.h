@@ -34,7 +34,7 @@
 enum lock_order {
     LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
     LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
-    LOCK_SPACE = 30,  /* mm/paging/: tables of one address space; one operation's count as one lock */
+    LOCK_SPACE = 30,  /* mm/paging/: tables; those that one operation holds count as one lock */
     LOCK_FRAMES = 40, /* below the tables; the pmm itself has no lock */
     LOCK_LOG = 90,    /* kernel/console/print.c: the consoles; last, as everything may log */
 };

@@ -11,7 +11,7 @@ static struct {
     struct spinlock lock;
     uint64_t *words;
     uint64_t nwords;
-    uint64_t hint;                                   /* no frame is free in the words below */
+    uint64_t hint;                                      /* no frame is free in the words below */
 } bits = {.lock = SPINLOCK_INIT(LOCK_FRAMES, "bench")}; /* stands for the pmm */
 
 uint64_t scan_bytes(uint64_t nframes)

@@ -263,7 +263,7 @@ void report_json(void)
     struct pmm_stats frames;
 
     pmm_get_stats(&frames); /* first: to count by order takes from the CPUs what they keep */
-    print_take_serial(); /* the line is one, whatever other CPUs have to say */
+    print_take_serial();    /* the line is one, whatever other CPUs have to say */
     json_begin_object(&json, NULL);
     json_string(&json, "quicklime", QL_VERSION);
     json_string(&json, "version", QL_VERSION);

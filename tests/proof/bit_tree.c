@@ -21,13 +21,13 @@ void memset64(void *words, uint64_t value, size_t n)
         ((uint64_t *)words)[i] = value;
 }
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            printf("FAILED line %d: %s\n", __LINE__, #condition);                                  \
-            exit(1);                                                                               \
-        }                                                                                          \
-        checks++;                                                                                  \
+#define CHECK(condition)                                          \
+    do {                                                          \
+        if (!(condition)) {                                       \
+            printf("FAILED line %d: %s\n", __LINE__, #condition); \
+            exit(1);                                              \
+        }                                                         \
+        checks++;                                                 \
     } while (0)
 
 #define MOST 4200u
