@@ -51,8 +51,7 @@ irq_state_t pmm_stop_others(void)
     irq_state_t irq = irq_save();
     for (unsigned i = 0; i < CACHE_GET(pmm.cpu_limit); i++) /* constant once the first is stopped */
         if (pmm.caches[i] != NULL)
-            while (__atomic_exchange_n(&pmm.caches[i]->steal, 1, __ATOMIC_SEQ_CST) != 0)
-                port_relax();
+            cache_take(pmm.caches[i]);
     port_barrier_all();
     for (unsigned i = 0; i < pmm.cpu_limit; i++) {
         if (pmm.caches[i] == NULL)

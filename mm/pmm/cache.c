@@ -27,6 +27,7 @@ void cache_wait(struct pmm_cache *c)
     if (c->owner == 0)
         port_panic("pmm: CPU %u has no share of the memory manager; call mm_cpu_create first",
                    port_cpu_id());
+    CACHE_SET(c->waiting, 1);
     do {
         cache_leave(c);
         while (__atomic_load_n(&c->steal, __ATOMIC_ACQUIRE) != 0)
@@ -34,12 +35,20 @@ void cache_wait(struct pmm_cache *c)
         CACHE_SET(c->busy, 1);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
     } while (__atomic_load_n(&c->steal, __ATOMIC_ACQUIRE) != 0);
+    CACHE_SET(c->waiting, 0);
+}
+
+/* An owner that waits comes in first, or thieves that come again and again would keep it out. */
+void cache_take(struct pmm_cache *c)
+{
+    while (__atomic_load_n(&c->waiting, __ATOMIC_ACQUIRE) != 0 ||
+           __atomic_exchange_n(&c->steal, 1, __ATOMIC_SEQ_CST) != 0)
+        port_relax();
 }
 
 void cache_steal(struct pmm_cache *c)
 {
-    while (__atomic_exchange_n(&c->steal, 1, __ATOMIC_SEQ_CST) != 0)
-        port_relax();
+    cache_take(c);
     port_barrier_all();
     while (__atomic_load_n(&c->busy, __ATOMIC_ACQUIRE) != 0)
         port_relax();

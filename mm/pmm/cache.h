@@ -72,6 +72,7 @@ struct pmm_cache {
     struct lane lanes[LANES];
     uint32_t busy;
     uint32_t steal;
+    uint32_t waiting;   /* the owner is, until the thief has gone */
     unsigned owner;     /* in entries: CPU + 1 */
     bool failed;        /* the last request found nothing */
     uint64_t last_miss; /* number of the block to which a frame was freed that had no slot */
@@ -151,6 +152,7 @@ void cache_init(struct pmm_cache *c, unsigned cpu);
 
 /* Come into another CPU's cache, or one's own without being busy, and go. Interrupts off. */
 void cache_steal(struct pmm_cache *c);
+void cache_take(struct pmm_cache *c); /* without the barrier, and the wait for busy */
 void cache_unsteal(struct pmm_cache *c);
 
 /* --- Slots, by the owner inside its cache or a thief ----------------------- */
