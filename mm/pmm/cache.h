@@ -3,11 +3,12 @@
  *
  * Alone in its cache, a CPU uses plain loads and stores; the others come in by a biased lock.
  *   owner  busy = 1, a plain store; then looks at steal; if it is set, busy = 0 and waits
- *   thief  steal = 1 by compare and exchange; port_barrier_all; waits until busy = 0
+ *   thief  steal = 1 by an exchange, once no owner waits; port_barrier_all; waits until busy = 0
  * The barrier makes up for the one that the owner leaves out: after it, either the owner's busy is
  * seen here, or the owner sees steal. Interrupts are off while busy, so an interrupt handler never
  * finds its own CPU's cache half changed. Nobody waits for anything while busy, and a thief is not
- * busy itself, so nobody waits for ever.
+ * busy itself, so nobody waits in a circle; an owner that waits comes in before the next thief, so
+ * it does not wait for ever either.
  *
  * seq is odd while the CPU owns, gives, lists or settles anything; holding is set while it keeps
  * anything. Who finds no free frame, no other CPU that holds any or is at work, and all seq

@@ -258,9 +258,8 @@ static bool free_run(uint64_t frame, unsigned n)
     irq_state_t irq = irq_save();
     struct pmm_cache *c = cache_approach();
     bool done = false;
-    if (!cache_is_stolen(c)) {
+    if (!cache_is_stolen(c))
         done = cache_push_run(c, frame, n) || (n == BLOCK_FRAMES && cache_push_block(c, frame));
-    }
     cache_leave(c);
     irq_restore(irq);
     return done;
