@@ -63,20 +63,21 @@ WARN   := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes 
 COMMON := --target=x86_64-unknown-linux-gnu -std=gnu11 -g -ffreestanding -mno-red-zone \
           -mgeneral-regs-only -fpie -fvisibility=hidden -include include/hidden.h \
           -fno-asynchronous-unwind-tables -fno-common -Iinclude $(WARN) -MMD -MP
-EFI_CFLAGS := $(COMMON) -Os -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
+SMALL := -ffunction-sections -fdata-sections # so that the linker can leave out what nobody uses
+EFI_CFLAGS := $(COMMON) $(SMALL) -Oz -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
-CORE_CFLAGS := $(COMMON) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
+CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
 MM_HOT      := heap string $(addprefix paging/,locks map pool query unmap) $(addprefix pmm/,alloc bit_tree block cache free pmm)
-MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Os) $(MM_FLAGS_$(notdir $*))
+MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
-KERNEL_CFLAGS := $(CORE_CFLAGS) -Os -Ikernel
+KERNEL_CFLAGS := $(CORE_CFLAGS) -Oz -Ikernel
 EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-size=4096 -z norelro \
-               -z noexecstack --no-undefined --build-id=none --hash-style=sysv \
+               -z noexecstack --no-undefined --build-id=none --hash-style=sysv --gc-sections --icf=safe -O2 \
                --orphan-handling=error --apply-dynamic-relocs
 KERNEL_LDFLAGS := -m elf_x86_64 -pie --no-dynamic-linker -nostdlib -z text -z max-page-size=4096 \
-                  -z norelro -z noexecstack --build-id=none --hash-style=sysv --orphan-handling=error
+                  -z norelro -z noexecstack --build-id=none --hash-style=sysv --gc-sections --icf=safe -O2 --orphan-handling=error
 PE_SECTIONS := .text .rodata .rela .reloc .data .dynamic .bss
 PACK := $(PYTHON) -B efi/pack.py # writes what efi/unpack.c reads
 
@@ -138,6 +139,8 @@ help: ## this text
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
 .PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages test-programs format compile_commands clean help
+
+$(EFI_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup
