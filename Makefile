@@ -78,7 +78,7 @@ EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-si
                --orphan-handling=error --apply-dynamic-relocs
 KERNEL_LDFLAGS := -m elf_x86_64 -pie --no-dynamic-linker -nostdlib -z text -z max-page-size=4096 \
                   -z norelro -z noexecstack --build-id=none --hash-style=sysv --gc-sections --icf=safe -O2 --orphan-handling=error
-PE_SECTIONS := .text .rodata .rela .reloc .data .dynamic .bss
+PE_SECTIONS := .text .rodata .reloc .data .bss
 PACK := $(PYTHON) -B efi/pack.py # writes what efi/unpack.c reads
 
 include tests/setup.mk

@@ -1,7 +1,8 @@
 /* Where the firmware enters: find out what is wanted, do it, and leave nothing behind if it comes
  * back.
  *
- * Relies on gnu-efi's start code, which has applied our relocations. Stage: boot services alive. */
+ * Relies on gnu-efi's start code, and on the firmware, which has applied our base relocations.
+ * Stage: boot services alive. */
 #include "commands.h"
 #include "firmware.h"
 #include "options.h"

@@ -2,13 +2,15 @@
 """pe.py LOADER.SO BOOTX64.EFI: finish the PE that objcopy wrote, then check it; exit status 1 if it is
 not what firmware that enforces memory protection (and Microsoft's signing rules) asks for.
 
-Sets NX_COMPAT and DYNAMIC_BASE in DllCharacteristics, which objcopy cannot.
+Writes the ELF's relocations as base relocations, which the firmware applies, and sets NX_COMPAT and DYNAMIC_BASE in
+DllCharacteristics: objcopy can do neither.
 source: Microsoft "PE Format"; UEFI "UEFI Images"."""
 import struct
 import subprocess
 import sys
 
 NX_COMPAT, DYNAMIC_BASE = 0x100, 0x40
+RELOC_NONE, RELOC_DIR64 = 0 << 12, 10 << 12
 EXECUTE, READ, WRITE = 0x20000000, 0x40000000, 0x80000000
 PAGE, SECTOR = 4096, 512  # alignment in memory, and in the file
 # The whole file is read before its first instruction runs, from a slow stick or over a network, and stays in
@@ -36,15 +38,43 @@ def sections(pe):
         yield name, vsize, va, rawsize, raw, flags
 
 
-def problems(pe, relocations):
+def relocations(shared):
+    """The addresses to relocate, and the lines about relocations of other kinds."""
+    listing = subprocess.run(["readelf", "-rW", shared], capture_output=True, text=True, check=True)
+    lines = [line for line in listing.stdout.splitlines() if "R_X86_64_" in line]
+    return (sorted(int(line.split()[0], 16) for line in lines if "R_X86_64_RELATIVE" in line),
+            [line.strip() for line in lines if "R_X86_64_RELATIVE" not in line])
+
+
+def relocation_blocks(addresses):
+    """Base relocations: for each page a header and 16 bits for each address in it; an even number of them.
+    One block at least: who has none is taken for a program that must not be moved."""
+    blocks = b""
+    for page in sorted({address // PAGE for address in addresses} or {1}):
+        entries = [RELOC_DIR64 | address % PAGE for address in addresses if address // PAGE == page]
+        entries += [RELOC_NONE] * (len(entries) % 2)
+        blocks += struct.pack(f"<II{len(entries)}H", page * PAGE, 8 + 2 * len(entries), *entries)
+    return blocks
+
+
+def write_relocations(pe, addresses):
+    blocks = relocation_blocks(addresses)
+    va, room, raw = next((va, vsize, raw) for name, vsize, va, _, raw, _ in sections(pe) if name == ".reloc")
+    if len(blocks) > room:
+        sys.exit(f"pe.py: {len(blocks)} bytes of base relocations, more than the {room} of .reloc in efi.ld")
+    pe[raw:raw + room] = blocks.ljust(room, b"\0")
+    struct.pack_into("<II", pe, header(pe)[1] + 112 + 5 * 8, va, len(blocks))
+
+
+def problems(pe, foreign):
     coff, optional = header(pe)
     machine, = struct.unpack_from("<H", pe, coff)
     magic, = struct.unpack_from("<H", pe, optional)
     alignment, file_alignment = struct.unpack_from("<II", pe, optional + 32)
     subsystem, characteristics = struct.unpack_from("<HH", pe, optional + 68)
     reloc_rva, reloc_size = struct.unpack_from("<II", pe, optional + 112 + 5 * 8)
-    if machine != 0x8664 or magic != 0x20B or subsystem != 10:
-        yield f"machine {machine:#x}, magic {magic:#x}, subsystem {subsystem}: not an x86-64 EFI application"
+    if machine != 0x8664 or magic != 0x20B or subsystem not in (10, 11):
+        yield f"machine {machine:#x}, magic {magic:#x}, subsystem {subsystem}: no x86-64 EFI application or driver"
     if alignment != PAGE or file_alignment != SECTOR:
         yield f"section alignment {alignment}, file alignment {file_alignment}: must be {PAGE}, {SECTOR}"
     if characteristics & (NX_COMPAT | DYNAMIC_BASE) != NX_COMPAT | DYNAMIC_BASE:
@@ -65,8 +95,8 @@ def problems(pe, relocations):
     for needed in (".text", ".rodata", ".reloc", ".data"):
         if needed not in names:
             yield f"section {needed} is missing"
-    for line in relocations:
-        yield f"relocation that gnu-efi's start code does not apply: {line}"
+    for line in foreign:
+        yield f"relocation that a PE cannot have: {line}"
 
 
 def main():
@@ -74,9 +104,8 @@ def main():
     pe = bytearray(open(path, "rb").read())
     at = header(pe)[1] + 70
     struct.pack_into("<H", pe, at, struct.unpack_from("<H", pe, at)[0] | NX_COMPAT | DYNAMIC_BASE)
-    listing = subprocess.run(["readelf", "-rW", shared], capture_output=True, text=True, check=True)
-    foreign = [line.strip() for line in listing.stdout.splitlines()
-               if "R_X86_64_" in line and "R_X86_64_RELATIVE" not in line]
+    addresses, foreign = relocations(shared)
+    write_relocations(pe, addresses)
     found = list(problems(pe, foreign))
     for problem in found:
         print(f"{path}: {problem}", file=sys.stderr)

@@ -26,7 +26,7 @@ $(TEST_KERNEL_DIR)/$(1).elf: $(TEST_KERNEL_PARTS:%=$(TEST_KERNEL_DIR)/$(1)/%.o) 
 $(TEST_KERNEL_DIR)/$(1)/blob.o: efi/kernel_blob.S $(TEST_KERNEL_DIR)/$(1).elf efi/pack.py
 	$(Q)$(PACK) $(TEST_KERNEL_DIR)/$(1).elf $$(@D)/kernel.packed
 	$(Q)$$(CLANG) $$(TEST_KERNEL_CFLAGS) -I$$(@D) -c $$< -o $$@
-$(TEST_KERNEL_DIR)/$(1).efi: $(TEST_KERNEL_DIR)/$(1)/blob.o $(filter-out %/kernel_blob.S.o,$(EFI_OBJS)) efi/efi.ld
+$(TEST_KERNEL_DIR)/$(1).efi: $(TEST_KERNEL_DIR)/$(1)/blob.o $(filter-out %/kernel_blob.S.o,$(EFI_OBJS)) efi/efi.ld efi/pe.py
 	$$(call TEST_PE,efi-app-x86_64)
 endef
 
@@ -35,6 +35,7 @@ define TEST_PE
 	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/efi.ld /usr/lib/crt0-efi-x86_64.o $(filter %.o,$^) /usr/lib/libgnuefi.a -o $@.so
 	$(Q)objcopy --strip-all --target $(1) --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $@.so $@
+	$(Q)$(PYTHON) efi/pe.py $@.so $@ > /dev/null
 endef
 $(foreach k,$(TEST_KERNEL_NAMES),$(eval $(call TEST_KERNEL,$(k))))
 
@@ -42,7 +43,7 @@ $(foreach k,$(TEST_KERNEL_NAMES),$(eval $(call TEST_KERNEL,$(k))))
 $(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.o): $(TEST_KERNEL_DIR)/%.o: tests/boot/kernels/%.c | setup
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(filter-out -MMD -MP,$(EFI_CFLAGS)) -c $< -o $@
-$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi): $(TEST_KERNEL_DIR)/%.efi: $(TEST_KERNEL_DIR)/%.o efi/efi.ld
+$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi): $(TEST_KERNEL_DIR)/%.efi: $(TEST_KERNEL_DIR)/%.o efi/efi.ld efi/pe.py
 	$(call TEST_PE,efi-bsdrv-x86_64)
 
 test-kernels: $(TEST_KERNELS)
