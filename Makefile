@@ -24,7 +24,7 @@ endif
 EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c command_memmap.c \
             command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
             acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
-            image.c inflate.c kernel_file.c limine_map.c lapic.c madt.c mp.c mp_start.c pagetables.c \
+            image.c kernel_file.c limine_map.c lapic.c lzma.c madt.c mp.c mp_start.c pagetables.c \
             quiesce.c requests.c responses.c tables.c unpack.c
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := layout.c main.c options.c port.c \
@@ -66,6 +66,9 @@ COMMON := --target=x86_64-unknown-linux-gnu -std=gnu11 -g -ffreestanding -mno-re
 SMALL := -ffunction-sections -fdata-sections # so that the linker can leave out what nobody uses
 EFI_CFLAGS := $(COMMON) $(SMALL) -Oz -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+# Most of a boot's work; -Oz would make it half as long again.
+EFI_FLAGS_lzma     := -Os
+EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
@@ -183,7 +186,7 @@ $(BUILD)/kernel/console/fonts.S.o: $(FONTS:%=$(BUILD)/fonts/%.psf)
 $(BUILD)/efi/%.o: efi/%.c | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CLANG) $(EFI_CFLAGS) -MJ $@.json -c $< -o $@
+	$(Q)$(CLANG) $(EFI_CFLAGS) $(EFI_FLAGS_$*) -MJ $@.json -c $< -o $@
 $(BUILD)/efi/%.S.o: efi/%.S | setup
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -11,7 +11,7 @@
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 
-    .text
+    .section .text.enter, "ax", @progbits /* first, see efi.ld */
     .balign 512 /* all of it in one page */
     .globl enter_begin, enter_kernel, enter_state
     .hidden enter_begin, enter_kernel, enter_state

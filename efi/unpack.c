@@ -2,9 +2,9 @@
 #include "unpack.h"
 
 #include "bytes.h"
-#include "inflate.h"
+#include "lzma.h"
 
-#define MAGIC 0x014b4c51u /* "QLK", version 1 */
+#define MAGIC 0x024b4c51u /* "QLK", version 2 */
 
 enum {
     AT_BYTES = 4,
@@ -13,9 +13,8 @@ enum {
     AT_SUM = 16,
     HEADER_BYTES = 24,
 
-    CALL_OR_JUMP = 0xe8, /* 0xe8 and 0xe9 */
     OPERAND_BYTES = 4,
-    SEARCH_BYTES = 8, /* at once */
+    NO_OPCODE = 0xff, /* none that has_operand knows */
 };
 
 bool unpack_parse(const void *packed, uint64_t packed_bytes, struct packed *out,
@@ -42,29 +41,33 @@ bool unpack_parse(const void *packed, uint64_t packed_bytes, struct packed *out,
     return true;
 }
 
-/* Make the operands relative again that pack.py made absolute: calls and jumps within 16 MiB, of which
- * the position is taken off in the 25 bits that they have. No opcode counts where searching for it
- * could reach beyond the end. Zero bytes are found by the borrow that they cause: the lowest for
- * sure, and that is the one that is looked at. */
+/* Whether these bytes look as if four of an operand followed that counts from the instruction: those of a
+ * call or jump, or of an instruction that reaches for data (mov, lea, add, cmp and the like, without a
+ * register). */
+static bool has_operand(uint8_t before, uint8_t byte)
+{
+    return (byte & 0xfe) == 0xe8 ||
+           ((byte & 0xc7) == 0x05 && ((before & 0xf0) == 0x80 || (before & 0xc4) == 0));
+}
+
+/* Make the operands relative again that pack.py made absolute: those within 16 MiB, of which the position
+ * is taken off in the 25 bits that they have. */
 static void make_relative(uint8_t *code, uint64_t bytes)
 {
-    const uint64_t ones = 0x0101010101010101, margin = SEARCH_BYTES + OPERAND_BYTES;
-    for (uint64_t at = 0; at + margin < bytes;) {
-        uint64_t zeros = (load64(code + at) & ~ones) ^ ones * CALL_OR_JUMP;
-        zeros = (zeros - ones) & ~zeros & ones << 7;
-        if (zeros == 0) {
-            at += SEARCH_BYTES;
+    uint8_t before = NO_OPCODE;
+    for (uint64_t at = 0; at + 1 + OPERAND_BYTES <= bytes;) {
+        uint8_t byte = code[at++];
+        if (!has_operand(before, byte)) {
+            before = byte;
             continue;
         }
-        at += (uint64_t)__builtin_ctzll(zeros) / 8 + 1;
-        if (at + margin > bytes)
-            return;
         uint32_t value = load32(code + at), sign = value >> 24;
         if (sign == 0 || sign == 0xff) {
             value -= (uint32_t)at;
             store32(code + at, (uint32_t)((int32_t)(value << 7) >> 7));
         }
         at += OPERAND_BYTES;
+        before = NO_OPCODE; /* what is looked at must not depend on what was converted */
     }
 }
 
@@ -82,7 +85,7 @@ static uint64_t sum_of(const uint8_t *data, uint64_t bytes)
 
 bool unpack(const struct packed *packed, void *to, struct fault *fault)
 {
-    if (!inflate(packed->data, packed->data_bytes, to, packed->bytes, fault))
+    if (!lzma_decode(packed->data, packed->data_bytes, to, packed->bytes, fault))
         return false;
     make_relative((uint8_t *)to + packed->code_begin, packed->code_end - packed->code_begin);
     uint64_t sum = sum_of(to, packed->bytes);

@@ -1,7 +1,7 @@
-/* The kernel as pack.py packs it: a header, then deflate data, in which the targets of branches and
- * addresses are counted from the beginning of the code. That makes them alike wherever they are used
- * and saves a tenth. Pure: no firmware calls, builds on a host. Everything is taken as hostile;
- * nothing is read or written outside the memory given. */
+/* The kernel as pack.py packs it: a header, then LZMA data, in which the addresses that its code names,
+ * targets of branches and data, are counted from the beginning of the code. That makes them alike
+ * wherever they are used and saves seven of a hundred. Pure: no firmware calls, builds on a host.
+ * Everything is taken as hostile; nothing is read or written outside the memory given. */
 #ifndef QL_EFI_UNPACK_H
 #define QL_EFI_UNPACK_H
 
@@ -12,7 +12,7 @@
 #include "status.h"
 
 struct packed {
-    const uint8_t *data; /* deflate data */
+    const uint8_t *data; /* LZMA data */
     uint64_t data_bytes;
     uint64_t bytes;                /* of what it decodes to; as hostile as the rest */
     uint64_t code_begin, code_end; /* where in that the code is */

@@ -1,7 +1,7 @@
 # Installs what is missing on a Debian machine, once; elsewhere prints the list and stops.
 # Each set has a stamp, so a build that is set up costs nothing.
 
-PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux zopfli python3 \
+PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux python3 \
                   ovmf qemu-system-x86 mtools gdisk
 PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-xdist u-boot-qemu \
                   spin gcc python3-z3 python3-pycparser

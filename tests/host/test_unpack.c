@@ -60,11 +60,11 @@ static void pack(void)
     unlink(target);
 }
 
-/* An ELF file with a segment of code in it: bytes, many of which are opcodes of branches and parts of
- * near and far targets. */
+/* An ELF file with a segment of code in it: bytes, many of which are opcodes of branches and of
+ * instructions with addresses, and parts of near and far targets. */
 static void fill(struct rng *rng, size_t code, size_t bytes)
 {
-    static const uint8_t common[] = {0xe8, 0xe9, 0, 0, 0xff, 0xff, 1};
+    static const uint8_t common[] = {0xe8, 0xe9, 0x8b, 0x05, 0x3b, 0, 0, 0xff, 0xff, 1};
     struct elf64_ehdr header = {.e_phoff = sizeof header, .e_phentsize = 56, .e_phnum = 1};
     struct elf64_phdr segment = {.p_type = ELF_PT_LOAD,
                                  .p_flags = ELF_PF_R | ELF_PF_X,
