@@ -1,9 +1,10 @@
-/* See lzma.h. The data is one large number, written as a row of decisions between 0 and 1. Each has a
- * probability, which follows what was decided, and the likelier it is the less it takes: the range
- * of what the number may still be is divided in proportion, and the number tells which part it is in.
+/* See lzma.h. The data is one large number that stands for a row of decisions between 0 and 1. Each has
+ * a probability, which follows what was decided before, and the likelier it is the less it takes: the
+ * range of what the number may still be is divided in proportion, and where in it the number lies
+ * is the decision.
  *
- * The decisions are literals, bytes as they are, and matches, which repeat bytes decoded before: from
- * one of the last four distances, or from a new one. */
+ * The decisions are literals, bytes as they are, and matches, which repeat bytes decoded before, from
+ * one of the last four distances or from a new one. */
 #include "lzma.h"
 
 #include "bytes.h"
@@ -73,8 +74,8 @@ static inline void widen(struct lzma *in)
         in->is_short = true;
 }
 
-/* Append the next decision to the value, which chooses its probability. Nearly all time is spent here. Not
- * inline: it calls nothing, so that it saves no registers. */
+/* Append the next decision to the value, which chooses its probability. Nearly all time is spent
+ * here. Not inline: it calls nothing, so that it saves no registers. */
 static __attribute__((noinline)) unsigned append(struct lzma *in, share_t *of, unsigned value)
 {
     widen(in);

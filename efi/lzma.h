@@ -1,6 +1,6 @@
-/* Decoding of raw LZMA data, as pack.py has Python's lzma module write it: three bits of the last byte choose
- * the code of a literal, the position chooses nothing (lc 3, lp 0, pb 0), and a marker is at the end.
- * Pure: no firmware calls, builds on a host. Everything in the data is taken as hostile; nothing is
+/* Decoding of raw LZMA data, as pack.py has Python's lzma module write it: three bits of the last byte
+ * choose the code of a literal, the position chooses nothing (lc 3, lp 0, pb 0), and a marker is at
+ * the end. Pure: no firmware calls, builds on a host. Everything in the data is taken as hostile; nothing is
  * read or written outside the memory given. One at a time: its probabilities are static. */
 #ifndef QL_EFI_LZMA_H
 #define QL_EFI_LZMA_H

@@ -41,17 +41,16 @@ bool unpack_parse(const void *packed, uint64_t packed_bytes, struct packed *out,
     return true;
 }
 
-/* Whether these bytes look as if four of an operand followed that counts from the instruction: those of a
- * call or jump, or of an instruction that reaches for data (mov, lea, add, cmp and the like, without a
- * register). */
+/* Whether these bytes look as if an operand of four bytes followed that counts from the instruction:
+ * that of a call or jump, or of one that reaches for data (mov, lea, add, cmp and their like). */
 static bool has_operand(uint8_t before, uint8_t byte)
 {
     return (byte & 0xfe) == 0xe8 ||
            ((byte & 0xc7) == 0x05 && ((before & 0xf0) == 0x80 || (before & 0xc4) == 0));
 }
 
-/* Make the operands relative again that pack.py made absolute: those within 16 MiB, of which the position
- * is taken off in the 25 bits that they have. */
+/* Make the operands relative again that pack.py made absolute: those within 16 MiB, of which the
+ * position is taken off in the 25 bits that they have. */
 static void make_relative(uint8_t *code, uint64_t bytes)
 {
     uint8_t before = NO_OPCODE;

@@ -1,7 +1,7 @@
 # Make the kernel's symbol table from `nm -n`: functions in the order of their addresses. No input
 # gives an empty table, for the first of the two links. Addresses are handled as text: awk's numbers
 # do not hold 64 bits. The base is that of kernel.ld.
-BEGIN { count = offset = 0 }
+BEGIN { count = 0; before = "80000000" }
 # What kernel.ld defines is no function, though it stands at the address of one.
 $2 ~ /^[tT]$/ && $3 !~ /^(image_start|text_end)$/ && $1 != last {
     last = $1
@@ -13,14 +13,9 @@ END {
     print "    .balign 4"
     table("symbols_number")
     printf "    .long %d\n", count
-    table("symbols_addresses")
-    for (i = 0; i < count; i++)
-        printf "    .long 0x%s - 0x80000000\n", low[i]
-    table("symbols_names")
-    for (i = 0; i < count; i++) {
-        printf "    .long %d\n", offset
-        offset += length(name[i]) + 1
-    }
+    table("symbols_steps")
+    for (i = 0; i < count; before = low[i++])
+        printf "    .short 0x%s - 0x%s\n", low[i], before
     table("symbols_text")
     for (i = 0; i < count; i++)
         printf "    .asciz \"%s\"\n", name[i]

@@ -6,27 +6,26 @@
 
 #include "layout.h"
 
-/* Generated: ascending offsets from the start of the image, and for each where its name begins. */
-extern const uint32_t symbols_number, symbols_addresses[], symbols_names[];
+/* Generated: how far each function lies from the one before it, the first from the start of the image;
+ * and the names, one after the other. Small rather than quick to search: every boot carries it, and
+ * hardly one needs it. */
+extern const uint32_t symbols_number;
+extern const uint16_t symbols_steps[];
 extern const char symbols_text[];
 
 const char *symbols_find(uint64_t address, uint64_t *offset)
 {
     if (!layout_in_text(address))
         return NULL;
-    uint64_t wanted = va_diff(layout_image_start(), VA(address));
-
-    /* All before below are at most wanted, all from end on are not. */
-    size_t below = 0, end = symbols_number;
-    while (below < end) {
-        size_t middle = below + (end - below) / 2;
-        if (symbols_addresses[middle] <= wanted)
-            below = middle + 1;
-        else
-            end = middle;
+    uint64_t left = va_diff(layout_image_start(), VA(address));
+    const char *name = symbols_text, *found = NULL;
+    for (uint32_t i = 0; i < symbols_number && symbols_steps[i] <= left; i++) {
+        left -= symbols_steps[i];
+        found = name;
+        while (*name++)
+            ;
     }
-    if (below == 0)
-        return NULL;
-    *offset = wanted - symbols_addresses[below - 1];
-    return symbols_text + symbols_names[below - 1];
+    if (found)
+        *offset = left;
+    return found;
 }
