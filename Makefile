@@ -25,7 +25,7 @@ EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c co
             command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
             acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
             image.c kernel_file.c limine_map.c lapic.c lzma.c madt.c mp.c mp_start.c pagetables.c \
-            quiesce.c requests.c responses.c tables.c unpack.c
+            paging_mode.c quiesce.c requests.c responses.c tables.c unpack.c
 EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := layout.c main.c options.c port.c \
   $(addprefix boot/,context.c memory.c requests.c) \

@@ -21,6 +21,8 @@
 #define AP_SLOTS       0x158
 #define AP_STACKS      0x160
 #define AP_STACK_BYTES 0x168
+#define AP_CR4         0x170
+#define AP_STEP_CR3    0x174
 
 /* in struct limine_mp_info, */
 #define AP_INFO_BYTES 32
@@ -61,7 +63,9 @@ struct ap_slot {
 };
 
 /* The page below 640 KiB in which an AP begins: the code first, because that is where a startup
- * command makes it begin. Addresses are in the HHDM but for the first group. */
+ * command makes it begin. Addresses are in the HHDM but for the first group. The boot CPU has one of
+ * its own, anywhere below 4 GiB, if it changes the number of levels: it goes through 32-bit mode as
+ * they do, and needs of the rest only the handover. */
 struct ap_page {
     uint8_t code[AP_CODE_BYTES];
     struct {
@@ -72,7 +76,7 @@ struct ap_page {
     uint16_t unused;
     uint16_t gdt_limit; /* with gdt_base an operand of lgdt */
     uint32_t gdt_base;
-    uint32_t unused2;
+    uint32_t gdt_base_high; /* 0: lgdt in 64-bit mode reads it */
     uint32_t cr3, efer;
     uint64_t entry;
     uint64_t hhdm;
@@ -81,6 +85,7 @@ struct ap_page {
     uint64_t count; /* of infos and slots, number 0 being the boot CPU's */
     uint64_t infos, slots;
     uint64_t stacks, stack_bytes; /* one behind the other, from CPU 1 on */
+    uint32_t cr4, step_cr3;       /* the first group's again; step_cr3 for enter_step */
     uint64_t gdt[7];              /* the first group's: a copy that 32-bit code can reach */
     uint32_t x2apic, strict;
     struct mtrrs mtrrs;
@@ -105,13 +110,15 @@ AP_CHECK(ap_page, infos, AP_INFOS);
 AP_CHECK(ap_page, slots, AP_SLOTS);
 AP_CHECK(ap_page, stacks, AP_STACKS);
 AP_CHECK(ap_page, stack_bytes, AP_STACK_BYTES);
+AP_CHECK(ap_page, cr4, AP_CR4);
+AP_CHECK(ap_page, step_cr3, AP_STEP_CR3);
 AP_CHECK(limine_mp_info, lapic_id, AP_INFO_LAPIC);
 AP_CHECK(limine_mp_info, goto_address, AP_INFO_GOTO);
 _Static_assert(sizeof(struct limine_mp_info) == AP_INFO_BYTES, "ap_start.S");
 
-/* ap_start.S: what is copied into the page, with the places where 32-bit and 64-bit mode begin; and
- * where it goes on in the HHDM. */
-extern const char ap_code[], ap_code_32[], ap_code_64[], ap_code_end[], ap_entry[];
+/* ap_start.S: what is copied into the page, with the places where the boot CPU, 32-bit and 64-bit mode
+ * begin; and where it goes on in the HHDM. */
+extern const char ap_code[], ap_code_step[], ap_code_32[], ap_code_64[], ap_code_end[], ap_entry[];
 
 /* Read this CPU's MTRRs. */
 void ap_save_mtrrs(struct mtrrs *out);

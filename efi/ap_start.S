@@ -17,8 +17,8 @@
 #define MSR_EFER      0xc0000080
 
     .section .rodata
-    .globl ap_code, ap_code_32, ap_code_64, ap_code_end
-    .hidden ap_code, ap_code_32, ap_code_64, ap_code_end
+    .globl ap_code, ap_code_step, ap_code_32, ap_code_64, ap_code_end
+    .hidden ap_code, ap_code_step, ap_code_32, ap_code_64, ap_code_end
     .code16
 ap_code:
     cli
@@ -36,13 +36,18 @@ ap_code:
 2:  hlt
     jmp 2b
 
+    /* The boot CPU comes here from enter_step, in compatibility mode. Without paging it is in
+     * 32-bit protected mode, and CR4.LA57 may change. */
     .code32
+ap_code_step:
+    movl $0x11, %eax
+    movl %eax, %cr0
 ap_code_32:
     movl $0x20, %eax
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
-    movl $0x20, %eax /* PAE */
+    movl AP_CR4(%ebx), %eax /* PAE, and LA57 for 5 levels */
     movl %eax, %cr4
     movl AP_CR3(%ebx), %eax
     movl %eax, %cr3

@@ -12,6 +12,7 @@
 #include "fail.h"
 #include "firmware.h"
 #include "image.h"
+#include "paging_mode.h"
 #include "plan.h"
 #include "tables.h"
 
@@ -34,9 +35,6 @@ static EFI_STATUS step_machine(struct boot_plan *plan)
 {
     if (!plan->dry) /* a boot manager gives an application five minutes */
         (void)BS->SetWatchdogTimer(0, 0, 0, NULL);
-    if (cpu_read_cr4() & CR4_LA57)
-        return FAIL(EFI_UNSUPPORTED, "enter a kernel: the firmware runs with 5-level paging, which "
-                                     "cannot be left for 4-level paging yet");
     if (!acpi_init())
         VERBOSE(plan, "There are no ACPI tables.\n");
     clock_start();
@@ -66,14 +64,43 @@ static EFI_STATUS step_entry(struct boot_plan *plan)
     return EFI_SUCCESS;
 }
 
+/* Where the direct map begins. With 5 levels there is room to slide it, in steps of 512 GiB: large
+ * pages fit as they do without. */
+static uint64_t choose_hhdm(const struct boot_plan *plan)
+{
+    if (plan->tables.levels == 4)
+        return HHDM_BASE_4;
+    return HHDM_BASE_5 +
+           (plan->options->kaslr ? entropy_next() % HHDM_SLIDES_5 * HHDM_SLIDE_BYTES : 0);
+}
+
+/* The levels are the kernel's choice, or the user's within what it allows. */
 static EFI_STATUS step_paging_mode(struct boot_plan *plan)
 {
-    const struct limine_paging_mode_request *request =
-        requests_get(&plan->requests, FEATURE_PAGING_MODE, plan->image);
-    if (request && request->head.revision >= 1 && request->min_mode > LIMINE_PAGING_4LEVEL)
+    const struct options *o = plan->options;
+    struct paging_modes kernel =
+        paging_modes_of(requests_get(&plan->requests, FEATURE_PAGING_MODE, plan->image));
+    const uint64_t now = cpu_read_cr4() & CR4_LA57 ? LIMINE_PAGING_5LEVEL : LIMINE_PAGING_4LEVEL;
+    uint64_t lowest = LIMINE_PAGING_4LEVEL, highest = cpu_has_la57(), mode = now;
+    if (o->paging)
+        kernel.mode = o->paging - 4;
+    bool possible = paging_mode_choose(&kernel, lowest, highest, &mode);
+    if (possible && mode != now && !handover_alloc_step(plan)) {
+        print("No memory below 4 GiB is free: page tables keep their %lu levels.\n", 4 + now);
+        lowest = highest = now;
+        possible = paging_mode_choose(&kernel, lowest, highest, &mode);
+    }
+    if (!possible)
         return FAIL(EFI_UNSUPPORTED,
-                    "boot %s: paging mode request, min_mode %lu asks for more than 4-level paging",
-                    plan->file.path, request->min_mode);
+                    "boot %s: paging mode request, min_mode %lu, max_mode %lu: this machine has "
+                    "modes %lu to %lu (%lu to %lu levels)",
+                    plan->file.path, kernel.min, kernel.max, lowest, highest, 4 + lowest,
+                    4 + highest);
+    plan->tables.levels = 4 + (unsigned)mode;
+    plan->hhdm = choose_hhdm(plan);
+    if (o->paging && o->paging != plan->tables.levels)
+        print("paging=%ulevel is not possible with this kernel and CPU; using %u levels.\n",
+              o->paging, plan->tables.levels);
     return EFI_SUCCESS;
 }
 
@@ -189,11 +216,11 @@ static EFI_STATUS step_table_storage(struct boot_plan *plan)
     t->huge_1gib = cpu_has_1gib_pages();
     if (!convert_map(plan))
         return FAIL(EFI_OUT_OF_RESOURCES, "convert a memory map of %lu bytes", plan->efi_map.bytes);
-    t->capacity = tables_bound(plan->elf.end - plan->elf.base, &plan->map,
-                               plan->requests.base_revision, RUN_HEADROOM, t->huge_1gib);
-    /* The other CPUs load the root in 32-bit mode. */
-    EFI_STATUS status =
-        firmware_alloc_below(t->capacity, plan->mp.count > 1 ? 1ull << 32 : 0, (void **)&t->pool);
+    t->capacity = tables_bound(t, plan->elf.end - plan->elf.base, &plan->map,
+                               plan->requests.base_revision, plan->hhdm, RUN_HEADROOM);
+    /* The other CPUs load the root in 32-bit mode, and this one if it changes the levels. */
+    bool low = plan->mp.count > 1 || plan->step;
+    EFI_STATUS status = firmware_alloc_below(t->capacity, low ? 1ull << 32 : 0, (void **)&t->pool);
     if (EFI_ERROR(status))
         return FAIL(status, "allocate %lu pages for page tables", t->capacity);
     plan->handover = arena_alloc(&plan->arena, sizeof *plan->handover);
@@ -211,7 +238,7 @@ EFI_STATUS plan_lay_out(struct boot_plan *plan)
     tables_reset(t);
     if (!tables_map_image(t, &plan->elf, plan->slide, (uintptr_t)plan->image) ||
         !tables_map_hhdm(t, &plan->map, plan->requests.base_revision, plan->hhdm) ||
-        !tables_map(t, handover_bridge(), handover_bridge(), PAGE_BYTES, 0) || !mp_map(plan))
+        !handover_map(plan) || !mp_map(plan))
         return EFI_OUT_OF_RESOURCES;
     return EFI_SUCCESS;
 }
@@ -248,7 +275,6 @@ EFI_STATUS boot_prepare(const struct options *options, bool dry, struct boot_pla
     plan->options = options;
     plan->dry = dry;
     plan->mark = mark;
-    plan->hhdm = HHDM_BASE;
     *out = plan; /* also when a step fails: boot_discard frees it */
     for (UINTN i = 0; i < sizeof steps / sizeof steps[0] && !EFI_ERROR(status); i++)
         status = steps[i](plan);

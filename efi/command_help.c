@@ -12,7 +12,7 @@ static void help_overview(void)
                   "\n"
                   "Commands:\n");
     for (const struct command *c = commands; c->name; c++)
-        print("  %-18s %s\n", c->name, c->summary);
+        print("  %-20s %s\n", c->name, c->summary);
     print("\nOptions:\n");
     options_help(OPTION_SCREEN | OPTION_BOOT);
     print("\nOptions of the kernel inside, passed on to it:\n");

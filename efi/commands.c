@@ -32,7 +32,7 @@ const struct command commands[] = {
     {
         .name = "gop",
         .arguments = "[resolution=WxH]",
-        .summary = "list the screen's modes and the one that boot would choose",
+        .summary = "list the screen's modes and the one a boot would choose",
         .help = "Each mode with its size in pixels, pixel format, bytes from row to row, and\n"
                 "whether there is a framebuffer in memory (linear) or only block transfers\n"
                 "(BltOnly). \"*\" is the current mode, \">\" the one that boot would choose.\n"

@@ -64,6 +64,10 @@ static inline bool cpu_has_1gib_pages(void)
 {
     return cpuid_or_zero(0x80000001, 0).edx >> 26 & 1;
 }
+static inline bool cpu_has_la57(void)
+{
+    return cpuid_or_zero(7, 0).ecx >> 16 & 1;
+}
 static inline bool cpu_has_pat(void)
 {
     return cpuid(1, 0).edx >> 16 & 1;

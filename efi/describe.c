@@ -77,7 +77,8 @@ static UINTN describe_machine(const struct boot_plan *plan)
     /* boot_prepare has said it already */
     odd += plan->options->width &&
            (m->width != plan->options->width || m->height != plan->options->height);
-    print("Page tables     %lu pages, 4-level, HHDM at %016lx\n", plan->tables.used, plan->hhdm);
+    print("Page tables     %lu pages, %u-level, HHDM at %016lx\n", plan->tables.used,
+          plan->tables.levels, plan->hhdm);
     if (!plan->tables.nx) {
         print("  the CPU has no NX: everything mapped can be executed\n");
         odd++;

@@ -4,6 +4,7 @@
  * the next instruction is there before and after CR3 changes. Then it jumps to its own alias in the HHDM,
  * takes the 1:1 mapping away, and from there reads only through the HHDM. Nothing uses the stack before
  * the kernel's is loaded. source: Limine "Machine state at entry"; Intel SDM Vol. 3A "Paging". */
+#include "ap.h"
 #include "handover.h"
 
 #define MSR_EFER    0xc0000080
@@ -13,16 +14,34 @@
 
     .section .text.enter, "ax", @progbits /* first, see efi.ld */
     .balign 512 /* all of it in one page */
-    .globl enter_begin, enter_kernel, enter_state
-    .hidden enter_begin, enter_kernel, enter_state
+    .globl enter_begin, enter_step, enter_stepped, enter_kernel, enter_state
+    .hidden enter_begin, enter_step, enter_stepped, enter_kernel, enter_state
 enter_begin:
+
+/* The number of levels cannot change while paging is on in 64-bit mode. rdi: struct ap_page, 1:1 address:
+ * go there, to come back at enter_stepped in the HHDM, with the kernel's tables in use. Interrupts are
+ * off. source: Intel SDM Vol. 3A "Switching Out of IA-32e Mode Operation". */
+enter_step:
+    movq %rdi, %rbx
+    movq %cr4, %rax
+    andl $0x1020, %eax /* PAE and LA57: no PCIDs, no shadow stacks, no global translations */
+    movq %rax, %cr4
+    movl AP_STEP_CR3(%rbx), %eax
+    movq %rax, %cr3
+    lgdt AP_GDTR(%rbx)
+    ljmpl *AP_FAR32(%rbx)
+enter_stepped:
+    cld
+    movq AP_HANDOVER(%rbx), %rbx
+    xorl %ebp, %ebp /* we are in the HHDM already, and so is what rbx says */
+    jmp 0f
 
 /* rdi: struct handover, 1:1 address. Interrupts are off. */
 enter_kernel:
     cld
     movq %rdi, %rbx
     movq HANDOVER_HHDM(%rbx), %rbp
-
+0:
     /* NX bits in the new tables need EFER.NXE first. LMA is read-only: writing it as it is, is fine. */
     movl $MSR_EFER, %ecx
     movl HANDOVER_EFER(%rbx), %eax

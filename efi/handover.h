@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "status.h"
+
 /* What enter.S reads, in bootloader-reclaimable memory; it has the offsets too. */
 struct handover {
     uint64_t cr3;
@@ -42,13 +44,22 @@ _Static_assert(__builtin_offsetof(struct handover, gdtr.limit) == HANDOVER_GDTR,
 _Static_assert(__builtin_offsetof(struct handover, idtr.limit) == HANDOVER_IDTR, "enter.S");
 
 struct boot_plan;
+struct ap_page;
 
 /* Fill plan->handover: control registers, GDT; the kernel's stack gets its return address. */
 void handover_prepare(struct boot_plan *plan);
 
-/* The page of code that runs while the tables are switched; it must
- * be mapped 1:1 in the new ones. */
-uint64_t handover_bridge(void);
+/* Get the memory in which the number of levels can be changed, for plan->step: the way leads through
+ * 32-bit mode. False: there is none below 4 GiB. */
+bool handover_alloc_step(struct boot_plan *plan) MUST_USE;
+
+/* Map 1:1 what runs while the tables are switched. False: the pool is used up. */
+bool handover_map(struct boot_plan *plan) MUST_USE;
+
+/* What a CPU finds in a page below 4 GiB on its way through 32-bit mode onto the kernel's tables: where
+ * in the page it begins, and where in our image it goes on. */
+void handover_fill_page(const struct boot_plan *plan, struct ap_page *page, const char *begin,
+                        const char *entry);
 
 /* Silence the machine: what comes first when boot services are gone. */
 void handover_quiesce(struct boot_plan *plan);

@@ -97,29 +97,16 @@ static void fill_page(struct boot_plan *plan)
 {
     struct mp *mp = &plan->mp;
     struct ap_page *page = mp->page;
-    const uint32_t here = (uint32_t)(uintptr_t)page;
-    *page = (struct ap_page){
-        .far32 = {here + (uint32_t)(ap_code_32 - ap_code), 0x18, 0},
-        .far64 = {here + (uint32_t)(ap_code_64 - ap_code), 0x28, 0},
-        .open = 1,
-        .gdt_limit = sizeof page->gdt - 1,
-        .gdt_base = here + offsetof(struct ap_page, gdt),
-        .cr3 = (uint32_t)plan->handover->cr3, /* allocated below 4 GiB */
-        .efer = (uint32_t)(EFER_LME | (plan->handover->efer & EFER_NXE)),
-        .entry = plan_hhdm(plan, ap_entry),
-        .hhdm = plan->hhdm,
-        .handover = plan_hhdm(plan, plan->handover),
-        .apic_base = lapic_base(),
-        .count = mp->count,
-        .infos = plan_hhdm(plan, mp->infos),
-        .slots = plan_hhdm(plan, mp->slots),
-        .stacks = plan_hhdm(plan, mp->stacks),
-        .stack_bytes = mp->stack_bytes,
-        .x2apic = mp->x2apic,
-        .strict = plan->quiesce.strict,
-    };
-    memcpy(page->code, ap_code, (size_t)(ap_code_end - ap_code));
-    memcpy(page->gdt, plan->handover->gdt, sizeof page->gdt);
+    handover_fill_page(plan, page, ap_code_32, ap_entry);
+    page->open = 1;
+    page->apic_base = lapic_base();
+    page->count = mp->count;
+    page->infos = plan_hhdm(plan, mp->infos);
+    page->slots = plan_hhdm(plan, mp->slots);
+    page->stacks = plan_hhdm(plan, mp->stacks);
+    page->stack_bytes = mp->stack_bytes;
+    page->x2apic = mp->x2apic;
+    page->strict = plan->quiesce.strict;
     ap_save_mtrrs(&page->mtrrs);
 }
 

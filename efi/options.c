@@ -21,7 +21,7 @@ struct rule {
     const char *choices; /* all values there are, "a|b"; NULL: take knows */
     bool bare;           /* the name alone will do; without choices nothing else will */
     enum option_group group;
-    const char *help; /* at most 58 columns */
+    const char *help; /* at most 56 columns */
     /* Keep the value, which is "" for the name alone. False: it is malformed. NULL: that is the
      * kernel's business. */
     bool (*take)(struct options *o, char *value);
@@ -51,6 +51,12 @@ static bool take_resolution(struct options *o, char *value)
 static bool take_kaslr(struct options *o, char *value)
 {
     o->kaslr = text_equal(value, "on");
+    return true;
+}
+
+static bool take_paging(struct options *o, char *value)
+{
+    o->paging = value[0] == '4' ? 4 : 5; /* it is one of the choices */
     return true;
 }
 
@@ -84,6 +90,8 @@ static const struct rule rules[] = {
      "size of the screen in pixels, such as 1280x800", take_resolution},
     {"kaslr", "kaslr=on|off", "on|off", false, OPTION_BOOT,
      "slide the kernel to a random address, or not; on", take_kaslr},
+    {"paging", "paging=4level|5level", "4level|5level", false, OPTION_BOOT,
+     "levels of page tables, if possible; the kernel's choice", take_paging},
     {"kernel", "kernel=\\PATH", NULL, false, OPTION_BOOT,
      "boot this Limine-protocol ELF of our own disk instead", take_kernel},
     {"countdown", "countdown=SECONDS", NULL, false, OPTION_BOOT,
@@ -108,7 +116,7 @@ static const struct rule rules[] = {
 
 static void print_rule(const struct rule *rule)
 {
-    print("  %-18s %s\n", rule->syntax, rule->help);
+    print("  %-20s %s\n", rule->syntax, rule->help);
 }
 
 void options_help(unsigned groups)
@@ -356,7 +364,7 @@ bool options_parse(struct options *o, bool whole)
 {
     struct parser p = {.o = o, .word = o->text};
     o->topic = o->kernel = NULL;
-    o->width = o->height = o->countdown = 0;
+    o->width = o->height = o->countdown = o->paging = 0;
     o->kaslr = true;
     o->verbose = o->page_break = false;
     o->cmdline[0] = 0;

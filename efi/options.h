@@ -18,6 +18,7 @@ struct options {
     bool from_shell;        /* the shell gave us an argv: errors in it end with exit status 2 */
     uint32_t width, height; /* resolution=WxH; 0: no wish */
     bool kaslr;             /* kaslr=on|off, default on */
+    uint32_t paging;        /* paging=4level|5level: the number; 0: no wish */
     bool verbose;           /* say what is being done, step by step */
     uint32_t countdown;     /* countdown=SECONDS before boot that a key stops; 0: none */
     const char *kernel; /* kernel=\PATH: an ELF on the volume we came from; NULL: the one inside */

@@ -11,7 +11,7 @@
 #define PAGE_PAT_BIG (1ull << 12)
 #define ADDRESS_MASK 0x000ffffffffff000ull
 
-/* Bytes that one entry covers: level 0 is the page table, 3 the root. */
+/* Bytes that one entry covers: level 0 is the page table, 3 or 4 the root. */
 static uint64_t entry_bytes(int level)
 {
     return PAGE_BYTES << (9 * level);
@@ -83,7 +83,8 @@ bool tables_map(struct page_tables *tables, uint64_t va, uint64_t pa, uint64_t b
 {
     if (!tables->nx)
         flags &= ~PAGE_NX;
-    return map_level(tables, tables->pool, 3, va, pa, bytes, flags | PAGE_PRESENT);
+    return map_level(tables, tables->pool, (int)tables->levels - 1, va, pa, bytes,
+                     flags | PAGE_PRESENT);
 }
 
 /* Memory that is mapped alike without a gap: one large page may span several entries of the map. */
@@ -118,9 +119,10 @@ static bool next_run(const struct limine_map *map, uint64_t base_revision, size_
 bool tables_map_hhdm(struct page_tables *tables, const struct limine_map *map,
                      uint64_t base_revision, uint64_t hhdm)
 {
+    const uint64_t end = tables->levels == 4 ? HHDM_BYTES_MAX_4 : HHDM_BYTES_MAX_5;
     struct run run;
     for (size_t i = 0; next_run(map, base_revision, &i, &run);) {
-        if (run.end > HHDM_BYTES_MAX ||
+        if (run.end > end ||
             !tables_map(tables, hhdm + run.base, run.base, run.end - run.base, run.flags))
             return false;
     }
@@ -142,18 +144,25 @@ bool tables_map_image(struct page_tables *tables, const struct elf_image *image,
     return true;
 }
 
-size_t tables_bound(uint64_t image_bytes, const struct limine_map *map, uint64_t base_revision,
-                    size_t more_runs, bool huge_1gib)
+size_t tables_bound(const struct page_tables *tables, uint64_t image_bytes,
+                    const struct limine_map *map, uint64_t base_revision, uint64_t hhdm,
+                    size_t more_runs)
 {
     /* A run needs at most a page table and a page directory at each of its ends, a PDPT per half
-     * terabyte it touches, and without 1 GiB pages a directory per GiB. */
+     * terabyte it touches and a PML4 per 256 of them, and without 1 GiB pages a directory per
+     * GiB. */
+    const unsigned levels = tables->levels;
     struct run run;
-    uint64_t pages = 1 + 4 * more_runs;
+    uint64_t pages = 1 + levels * more_runs;
     for (size_t i = 0; next_run(map, base_revision, &i, &run);) {
-        pages += 4 + run.end / entry_bytes(3) - run.base / entry_bytes(3) + 1;
-        if (!huge_1gib)
+        pages += 4;
+        for (int level = 3; level < (int)levels; level++)
+            pages +=
+                (hhdm + run.end) / entry_bytes(level) - (hhdm + run.base) / entry_bytes(level) + 1;
+        if (!tables->huge_1gib)
             pages += (run.end - run.base) / entry_bytes(2);
     }
-    pages += image_bytes / entry_bytes(1) + 2 + 2 + 1;
-    return pages + 3 * 3; /* 1:1: the bridge that enters, where the other CPUs begin, their APIC */
+    pages += image_bytes / entry_bytes(1) + 2 + levels - 1;
+    /* 1:1: the bridge that enters, where the other CPUs begin, their APIC, where levels change */
+    return pages + 4 * (levels - 1);
 }

@@ -1,6 +1,6 @@
-/* The page tables a kernel is entered with: 4-level, built in a pool of pages given beforehand.
- * Pure, so it can run after the last allocation. source: Intel SDM Vol. 3A "4-Level Paging"; Limine
- * "Entry memory layout", "Caching". */
+/* The page tables a kernel is entered with, built in a pool of pages given beforehand. Pure, so it
+ * can run after the last allocation. source: Intel SDM Vol. 3A "4-Level Paging and 5-Level Paging";
+ * Limine "Entry memory layout", "Caching". */
 #ifndef QL_EFI_PAGETABLES_H
 #define QL_EFI_PAGETABLES_H
 
@@ -18,19 +18,25 @@
 #define PAGE_WC      0x88ull /* PAT and PWT: entry 5 of the protocol's PAT */
 #define PAGE_NX      (1ull << 63)
 
-/* Physical addresses the direct map has room for below the kernel's half-terabytes. */
-#define HHDM_BYTES_MAX (1ull << 46)
+/* Physical addresses the direct map has room for below what a kernel keeps for itself: with 4 levels
+ * half of its half, with 5 the highest entry of the root. There it fits in many places. */
+#define HHDM_BYTES_MAX_4 (1ull << 46)
+#define HHDM_BYTES_MAX_5 (1ull << 52)
+#define HHDM_SLIDE_BYTES (1ull << 39)
+#define HHDM_SLIDES_5    (((255ull << 48) - HHDM_BYTES_MAX_5) / HHDM_SLIDE_BYTES + 1)
 
 struct page_tables {
     uint64_t *pool; /* identity-mapped pages; the first is the root */
     size_t used, capacity;
+    unsigned levels;    /* 4 or 5 */
     bool nx, huge_1gib; /* what the CPU has */
 };
 
-/* Pages that tables for an image of so many bytes and this map can need at most, and for more runs
- * of memory that the map may come to have. */
-size_t tables_bound(uint64_t image_bytes, const struct limine_map *map, uint64_t base_revision,
-                    size_t more_runs, bool huge_1gib);
+/* Pages that these tables, of which levels and huge_1gib are set, can need at most: for an image of
+ * so many bytes and this map at hhdm, and for more runs of memory that the map may come to have. */
+size_t tables_bound(const struct page_tables *tables, uint64_t image_bytes,
+                    const struct limine_map *map, uint64_t base_revision, uint64_t hhdm,
+                    size_t more_runs);
 
 /* Begin with an empty root. */
 void tables_reset(struct page_tables *tables);

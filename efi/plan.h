@@ -16,7 +16,8 @@
 #define CARVE_OUTS_MAX  512
 #define STACK_BYTES_MIN 0x10000ull /* the protocol's */
 #define STACK_BYTES_MAX (256ull << 20)
-#define HHDM_BASE       0xffff800000000000ull
+#define HHDM_BASE_4     0xffff800000000000ull /* where the upper half begins with 4 levels */
+#define HHDM_BASE_5     0xff00000000000000ull
 
 struct boot_plan {
     const struct options *options;
@@ -42,6 +43,7 @@ struct boot_plan {
     struct quiesce_plan quiesce;
     struct mp mp;
     struct handover *handover;
+    struct ap_page *step; /* by which the levels are changed; NULL: they stay */
 
     bool have_framebuffer;
     struct limine_video_mode mode;

@@ -95,7 +95,7 @@ static void *paging_mode(struct boot_plan *plan, const void *request)
     (void)request;
     struct limine_paging_mode_response *r = NEW(plan, limine_paging_mode_response, 0);
     if (r)
-        r->mode = LIMINE_PAGING_4LEVEL;
+        r->mode = plan->tables.levels - 4;
     return r;
 }
 

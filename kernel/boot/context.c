@@ -19,7 +19,6 @@
 #include "mm/string.h"
 #include "panic/panic.h"
 
-#define HIGHER_HALF    0xffff800000000000ull
 #define COMPLAINTS_MAX 8  /* about one response; a map can have hundreds of bad entries */
 #define FRAMEBUFFERS   16 /* looked at */
 
@@ -70,7 +69,7 @@ static bool map_covers(uint64_t base, uint64_t bytes)
 static const void *readable(enum request request, const char *field, uint64_t address,
                             uint64_t bytes)
 {
-    uint64_t hhdm_base = context.hhdm_base.v ? context.hhdm_base.v : HIGHER_HALF;
+    uint64_t hhdm_base = context.hhdm_base.v ? context.hhdm_base.v : -cpu_lower_end();
     const char *why = NULL;
     if (address < hhdm_base)
         why = "is below the direct map";
@@ -129,7 +128,7 @@ static void read_hhdm(void)
 {
     const struct limine_hhdm_response *r = needed_response(REQUEST_HHDM, sizeof *r);
     uint64_t offset = r->offset;
-    if (offset < HIGHER_HALF || offset >= MAPPER_DEVICE_BASE || offset % PAGE_BYTES != 0)
+    if (offset < -cpu_lower_end() || offset >= MAPPER_DEVICE_BASE || offset % PAGE_BYTES != 0)
         panic("boot context: HHDM: offset 0x%lx is not a page in the higher half below 0x%llx",
               offset, MAPPER_DEVICE_BASE);
     context.hhdm_base = VA(offset);
@@ -213,10 +212,9 @@ static void read_executable_address(void)
 static void check_paging_mode(void)
 {
     const struct limine_paging_mode_response *r = response(REQUEST_PAGING_MODE, sizeof *r);
-    if (r && r->mode != LIMINE_PAGING_4LEVEL)
-        complain(REQUEST_PAGING_MODE, "mode", r->mode, "was not asked for");
-    if (cpu_control().cr4 & CR4_LA57)
-        panic("boot context: the loader chose 5-level paging; this kernel asks for 4 levels");
+    if (r &&
+        r->mode != (cpu_control().cr4 & CR4_LA57 ? LIMINE_PAGING_5LEVEL : LIMINE_PAGING_4LEVEL))
+        complain(REQUEST_PAGING_MODE, "mode", r->mode, "is not that of the CPU");
 }
 
 /* --- What may be missing --------------------------------------------------------------------- */

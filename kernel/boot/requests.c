@@ -42,12 +42,13 @@ static volatile struct limine_request plain[REQUEST_PAGING_MODE] = {
     [REQUEST_TSC_FREQUENCY] = REQUEST(LIMINE_TSC_FREQUENCY, 0),
 };
 
-/* mm/paging builds 4 levels. */
+/* Either will do; the fewer are preferred: a walk has a step less, and they have room for 64 TiB in
+ * the direct map, more than machines have. */
 IN_SECTION(".limine.requests")
 static volatile struct limine_paging_mode_request paging_mode = {
     .head = REQUEST(LIMINE_PAGING_MODE, 1),
     .mode = LIMINE_PAGING_4LEVEL,
-    .max_mode = LIMINE_PAGING_4LEVEL,
+    .max_mode = LIMINE_PAGING_5LEVEL,
     .min_mode = LIMINE_PAGING_4LEVEL,
 };
 

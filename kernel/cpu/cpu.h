@@ -65,6 +65,13 @@ struct cpu_control cpu_control(void);
 #define CR4_SMAP       (1ull << 21)
 #define EFER_NXE       (1ull << 11)
 
+/* Where the lower half of the address space ends, with 4 or 5 levels of tables as they are in use;
+ * the upper half begins at minus that. */
+static inline uint64_t cpu_lower_end(void)
+{
+    return cpu_control().cr4 & CR4_LA57 ? 1ull << 56 : 1ull << 47;
+}
+
 /* The time-stamp counter; its frequency in Hz: what clock.c has found out, before that the
  * loader's, else CPUID's; 0 if nobody knows. */
 uint64_t cpu_tsc(void);

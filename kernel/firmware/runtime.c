@@ -22,8 +22,6 @@
 
 #define RESET_TIME_LIMIT_USEC 2000000
 
-#define IDENTITY_END 0x0000800000000000ull
-
 struct efi_table_header {
     uint64_t signature;
     uint32_t revision;
@@ -72,8 +70,8 @@ static void map_firmware_region(const struct efi_descriptor *d)
     cache_t cache = !device && (d->attribute & EFI_MEMORY_WB) ? CACHE_WB : CACHE_UC;
     prot_t prot = PROT_READ | PROT_WRITE | (device ? 0 : PROT_EXEC);
     mm_status_t status = MM_RANGE;
-    if (d->number_of_pages <= IDENTITY_END / PAGE_BYTES &&
-        range_fits(d->physical_start, d->number_of_pages * PAGE_BYTES, IDENTITY_END))
+    if (d->number_of_pages <= cpu_lower_end() / PAGE_BYTES &&
+        range_fits(d->physical_start, d->number_of_pages * PAGE_BYTES, cpu_lower_end()))
         status = paging_map(&runtime.space, VA(d->physical_start), PA(d->physical_start),
                             d->number_of_pages, prot, cache);
     if (status != MM_OK)
@@ -158,7 +156,7 @@ static bool is_executable(uint64_t address)
 {
     struct mapping mapping;
     return paging_query(&runtime.space, VA(address), &mapping) == MM_OK &&
-           va_lt(mapping.va, VA(IDENTITY_END)) && (mapping.prot & PROT_EXEC);
+           va_lt(mapping.va, VA(cpu_lower_end())) && (mapping.prot & PROT_EXEC);
 }
 
 void runtime_init(void)

@@ -4,6 +4,7 @@
 #include "panic/explain.h"
 
 #include "console/print.h"
+#include "cpu/cpu.h"
 #include "layout.h"
 #include "mm/mapper.h"
 
@@ -11,9 +12,6 @@
  * frame set up below it. */
 #define OVERFLOW_ABOVE 512
 #define OVERFLOW_BELOW 0x10000
-
-/* The lower half of the address space: nothing of the kernel's is there. */
-#define USER_END 0x0000800000000000ull
 
 /* The guard page that address lies in, if it does. Page 0 is told apart by its address. */
 static bool find_guard(uint64_t address, struct map_range *out)
@@ -55,7 +53,7 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
         ksnprintf(what, sizeof what, "%s a page whose table entry is damaged", access_of(error));
     else if (!(error & FAULT_PRESENT))
         ksnprintf(what, sizeof what, "%s a page that is not mapped", access_of(error));
-    else if (cr2 < USER_END) /* SMEP and SMAP */
+    else if (cr2 < cpu_lower_end()) /* SMEP and SMAP */
         ksnprintf(what, sizeof what, "%s a page that belongs to user mode", access_of(error));
     else if (error & FAULT_FETCH)
         ksnprintf(what, sizeof what, "instruction fetch from a page that is not executable");

@@ -359,11 +359,6 @@ static void print_address_space(bool whole)
                 va_number(audit.first_bad));
 }
 
-void report_ranges(void)
-{
-    print_address_space(true);
-}
-
 /* ---- the allocators ------------------------------------------------------------------------- */
 
 void report_heap(void)
@@ -383,9 +378,17 @@ static void print_tables(void)
     struct mapper_audit audit;
 
     (void)mapper_audit(mapper_kernel_space(), &audit);
-    report_row("page tables", "%lu tables; pages: %lu of 4 KiB, %lu of 2 MiB, %lu of 1 GiB",
-               (unsigned long)mapper_kernel_space()->ntables, (unsigned long)audit.pages_4k,
-               (unsigned long)audit.pages_2m, (unsigned long)audit.pages_1g);
+    report_row("page tables",
+               "%u levels, %lu tables; pages: %lu of 4 KiB, %lu of 2 MiB, %lu of 1 GiB",
+               mapper_kernel_space()->levels, (unsigned long)mapper_kernel_space()->ntables,
+               (unsigned long)audit.pages_4k, (unsigned long)audit.pages_2m,
+               (unsigned long)audit.pages_1g);
+}
+
+void report_ranges(void)
+{
+    print_address_space(true);
+    print_tables();
 }
 
 void report_selfcheck(void)

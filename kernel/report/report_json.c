@@ -61,6 +61,7 @@ static void add_cpu(struct json *json)
     json_number(json, "phys_bits", cpu->phys_bits);
     json_number(json, "virt_bits", cpu->virt_bits);
     json_string(json, "protections", protections);
+    json_hex(json, "cr4", cpu_control().cr4);
     json_number(json, "tsc_hz", cpu_tsc_hz());
     json_string(json, "tsc_source", clock_source_name());
     json_end(json);
@@ -194,6 +195,7 @@ static void add_page_tables(struct json *json)
 
     (void)mapper_audit(mapper_kernel_space(), &audit);
     json_begin_object(json, "page_tables");
+    json_number(json, "levels", mapper_kernel_space()->levels);
     json_number(json, "tables", mapper_kernel_space()->ntables);
     json_number(json, "pages_4k", audit.pages_4k);
     json_number(json, "pages_2m", audit.pages_2m);

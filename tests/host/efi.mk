@@ -11,8 +11,9 @@ HOST_EFI_SRCS_lzma       := lzma.c
 HOST_EFI_SRCS_unpack     := unpack.c lzma.c
 HOST_EFI_SRCS_limine_map := limine_map.c pagetables.c elf.c
 HOST_EFI_SRCS_madt       := madt.c
+HOST_EFI_SRCS_paging_mode := paging_mode.c
 
-HOST_EFI_NAMES := options efi_memmap elf requests limine_map lzma unpack madt
+HOST_EFI_NAMES := options efi_memmap elf requests limine_map lzma unpack madt paging_mode
 HOST_EFI_TESTS := $(HOST_EFI_NAMES:%=$(BUILD)/host/test_%)
 HOST_EFI_CFLAGS := -std=gnu11 -O1 -g $(HOST_SANITIZE) -fno-omit-frame-pointer -fshort-wchar \
                    -DGNU_EFI_USE_MS_ABI -Iinclude -Iefi -Itests/host -isystem /usr/include/efi \

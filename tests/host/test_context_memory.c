@@ -54,10 +54,18 @@ static void bad_direct_map_ends_the_boot(void **state)
 
 static void a_direct_map_at_the_lowest_place_is_fine(void **state)
 {
-    (void)state;
-    loader.hhdm->offset = HIGHER_HALF;
-    assert_ends("no valid executable address response"); /* which then lies elsewhere */
-    assert_int_equal(boot_context()->hhdm_base.v, HIGHER_HALF);
+    static const uint64_t lowest[] = {0xffff800000000000, 0xff00000000000000};
+    for (size_t i = 0; i < COUNT(lowest); i++) {
+        start(state);
+        loader.cr4 = i ? CR4_LA57 : 0;
+        loader.hhdm->offset = lowest[i];
+        assert_ends("no valid executable address response"); /* which then lies elsewhere */
+        assert_int_equal(boot_context()->hhdm_base.v, lowest[i]);
+        start(state);
+        loader.cr4 = i ? CR4_LA57 : 0;
+        loader.hhdm->offset = lowest[i] - PAGE_BYTES;
+        assert_ends("HHDM: offset 0x");
+    }
 }
 
 static void bad_executable_address_ends_the_boot(void **state)

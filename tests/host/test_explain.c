@@ -5,6 +5,7 @@
 #include "boot/context.h"
 #include "console/console.h"
 #include "console/serial.h"
+#include "cpu/cpu.h"
 #include "layout.h"
 #include "options.h"
 #include "panic/explain.h"
@@ -35,6 +36,12 @@ static uint64_t text_start, text_bytes;
 const struct boot_context *boot_context(void)
 {
     return &context;
+}
+
+static uint64_t cr4;
+struct cpu_control cpu_control(void)
+{
+    return (struct cpu_control){.cr4 = cr4};
 }
 
 bool layout_in_text(uint64_t address)
@@ -98,6 +105,18 @@ static const char *page_fault(uint64_t error, uint64_t address)
         (struct trap_frame){
             .vector = TRAP_PAGE_FAULT, .error = error, .rip = SLID + 0x10, .rsp = GUARD + 0x8000},
         address);
+}
+
+static void user_mode_ends_where_the_lower_half_does(void **state)
+{
+    static const uint64_t ends[] = {1ull << 47, 1ull << 56};
+    (void)state;
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        cr4 = i ? CR4_LA57 : 0;
+        assert_non_null(strstr(page_fault(FAULT_PRESENT, ends[i] - 1), "belongs to user mode"));
+        assert_null(strstr(page_fault(FAULT_PRESENT, -ends[i]), "belongs to user mode"));
+    }
+    cr4 = 0;
 }
 
 static void page_faults_say_what_was_done_to_what(void **state)
@@ -383,6 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(page_faults_say_what_was_done_to_what, begin),
+        cmocka_unit_test_setup(user_mode_ends_where_the_lower_half_does, begin),
         cmocka_unit_test_setup(every_error_code_gives_a_sentence, begin),
         cmocka_unit_test_setup(a_guard_page_is_an_overflow_only_with_the_stack_there, begin),
         cmocka_unit_test_setup(double_faults_tell_what_there_is_to_tell, begin),

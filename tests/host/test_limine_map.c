@@ -9,8 +9,9 @@
 #define STRIDE          48
 #define DESCRIPTORS_MAX 1000
 #define CARVES_MAX      16
+#define HHDM_4          0xffff800000000000ull
+#define HHDM_5          0xff00000000000000ull
 #define PAGES           64 /* of the small world in which maps are compared with an oracle */
-#define HHDM            0xffff800000000000ull
 
 struct captured {
     uint32_t type;
@@ -193,12 +194,13 @@ static void random_maps_agree_with_an_oracle(void **state)
 /* ---- tables
  * ---------------------------------------------------------------------------------------- */
 static struct page_tables tables;
+static uint64_t hhdm;
 
 /* The entry that maps va (with its level), 0 if none does. */
 static uint64_t find(uint64_t va, int *level)
 {
     const uint64_t *table = tables.pool;
-    for (*level = 3;; --*level) {
+    for (*level = (int)tables.levels - 1;; --*level) {
         uint64_t entry = table[va >> (12 + 9 * *level) & 511];
         if (!(entry & 1) || *level == 0 || entry & 0x80)
             return entry & 1 ? entry : 0;
@@ -210,7 +212,7 @@ static uint64_t find(uint64_t va, int *level)
 static void assert_mapped(uint64_t pa, bool mapped, bool write_combining)
 {
     int level;
-    uint64_t entry = find(HHDM + pa, &level);
+    uint64_t entry = find(hhdm + pa, &level);
     if (!mapped) {
         assert_int_equal(entry, 0);
         return;
@@ -224,15 +226,15 @@ static void assert_mapped(uint64_t pa, bool mapped, bool write_combining)
 }
 
 /* Build tables for the map and look at the first, last and neighbouring page of every entry. */
-static size_t check_tables(uint64_t revision, bool huge)
+static size_t check_tables(uint64_t revision, bool huge, unsigned levels, uint64_t base)
 {
-    tables.capacity = tables_bound(0, &map, revision, 0, huge);
+    tables = (struct page_tables){.levels = levels, .nx = true, .huge_1gib = huge};
+    hhdm = base;
+    tables.capacity = tables_bound(&tables, 0, &map, revision, hhdm, 0);
     tables.pool = aligned_alloc(4096, tables.capacity * 4096);
-    tables.nx = true;
-    tables.huge_1gib = huge;
     memset(tables.pool, 0xff, tables.capacity * 4096);
     tables_reset(&tables);
-    assert_true(tables_map_hhdm(&tables, &map, revision, HHDM));
+    assert_true(tables_map_hhdm(&tables, &map, revision, hhdm));
     for (size_t i = 0; i < map.count; i++) {
         const struct limine_memmap_entry *e = &entries[i];
         bool mapped = limine_type_is_mapped(e->type, revision);
@@ -262,12 +264,14 @@ static void captured_maps_are_mapped_with_few_pages(void **state)
         add_all(ovmf, COUNT(ovmf));
         carve(0xc0000000, 0xc03e8000, LIMINE_FRAMEBUFFER_MEMORY);
         build(revision);
-        assert_in_range(check_tables(revision, true), 3, 20);
-        assert_in_range(check_tables(revision, false), 3, 24);
+        assert_in_range(check_tables(revision, true, 4, HHDM_4), 3, 20);
+        assert_in_range(check_tables(revision, false, 4, HHDM_4), 3, 24);
+        assert_in_range(check_tables(revision, true, 5, HHDM_5), 4, 21);
+        assert_in_range(check_tables(revision, false, 5, HHDM_5), 4, 25);
         empty(state);
         add_all(uboot, COUNT(uboot));
         build(revision);
-        assert_in_range(check_tables(revision, true), 3, 20);
+        assert_in_range(check_tables(revision, true, 4, HHDM_4), 3, 20);
     }
 }
 
@@ -286,17 +290,58 @@ static void random_maps_are_mapped_exactly(void **state)
         carve(rng_below(&rng, at) * 4096, at * 4096, LIMINE_FRAMEBUFFER_MEMORY);
         uint64_t revision = rng_between(&rng, 3, 6);
         build(revision);
-        check_tables(revision, rng_below(&rng, 2));
+        check_tables(revision, rng_below(&rng, 2), 4, HHDM_4);
+        check_tables(revision, rng_below(&rng, 2), 5,
+                     HHDM_5 + rng_below(&rng, HHDM_SLIDES_5) * HHDM_SLIDE_BYTES);
+    }
+}
+
+/* Where entries of the root and of the tables below it meet, and at both ends of what is possible. */
+static void a_slid_direct_map_needs_no_more_than_its_bound(void **state)
+{
+    const uint64_t last = HHDM_SLIDES_5 - 1, root_entry = (1ull << 48) / HHDM_SLIDE_BYTES;
+    const uint64_t slides[] = {0, 1, root_entry - 1, root_entry, last - 1, last};
+    assert_int_equal(HHDM_5 + last * HHDM_SLIDE_BYTES + HHDM_BYTES_MAX_5, 0xffff000000000000);
+    for (size_t i = 0; i < COUNT(slides); i++) {
+        empty(state);
+        add(7, 0x1000, 1);
+        add(7, HHDM_SLIDE_BYTES - 0x1000, 2 << 20);
+        add(7, HHDM_BYTES_MAX_5 - 0x3000, 3);
+        build(3);
+        check_tables(3, true, 5, HHDM_5 + slides[i] * HHDM_SLIDE_BYTES);
+    }
+}
+
+static void memory_beyond_the_direct_map_is_reported(void **state)
+{
+    static const uint64_t ends[] = {HHDM_BYTES_MAX_4, HHDM_BYTES_MAX_5};
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned beyond = 0; beyond < 2; beyond++) {
+            empty(state);
+            add(7, ends[i] - 0x2000 * !beyond, 2);
+            if (beyond && i)
+                map.entries[0] = (struct limine_memmap_entry){ends[i], 0x2000, LIMINE_USABLE};
+            else
+                build(3);
+            map.count = 1;
+            hhdm = i ? HHDM_5 : HHDM_4;
+            tables = (struct page_tables){.levels = 4 + i, .huge_1gib = true};
+            tables.capacity = tables_bound(&tables, 0, &map, 3, hhdm, 0);
+            tables.pool = aligned_alloc(4096, tables.capacity * 4096);
+            tables_reset(&tables);
+            assert_true(tables_map_hhdm(&tables, &map, 3, hhdm) == !beyond);
+            free(tables.pool);
+        }
     }
 }
 
 static void a_full_pool_is_reported(void **state)
 {
     (void)state;
-    tables.capacity = 3;
+    tables = (struct page_tables){.levels = 4, .capacity = 3};
     tables.pool = aligned_alloc(4096, 3 * 4096);
     tables_reset(&tables);
-    assert_false(tables_map(&tables, HHDM, 0, 4096, PAGE_WRITE));
+    assert_false(tables_map(&tables, HHDM_4, 0, 4096, PAGE_WRITE));
     assert_int_equal(tables.used, 3);
     free(tables.pool);
 }
@@ -313,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup(random_maps_agree_with_an_oracle, empty),
         cmocka_unit_test_setup(captured_maps_are_mapped_with_few_pages, empty),
         cmocka_unit_test_setup(random_maps_are_mapped_exactly, empty),
+        cmocka_unit_test_setup(a_slid_direct_map_needs_no_more_than_its_bound, empty),
+        cmocka_unit_test_setup(memory_beyond_the_direct_map_is_reported, empty),
         cmocka_unit_test_setup(a_full_pool_is_reported, empty),
     };
     return cmocka_run_group_tests_name("limine_map", tests, NULL, NULL);

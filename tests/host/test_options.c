@@ -138,7 +138,7 @@ static void no_words_mean_boot_with_the_defaults(void **state)
     assert_true(from_shell("BOOTX64.EFI", &o));
     assert_string_equal(o.command, "boot");
     assert_true(o.from_shell && o.kaslr && !o.verbose && !o.page_break);
-    assert_int_equal(o.width + o.height + o.countdown, 0);
+    assert_int_equal(o.width + o.height + o.countdown + o.paging, 0);
     assert_null(o.kernel);
     assert_null(o.topic);
     assert_string_equal(o.cmdline, "");
@@ -162,6 +162,10 @@ static void options_are_kept_and_passed_on_as_they_were_given(void **state)
     assert_true(!o.kaslr && o.verbose);
     assert_string_equal(o.cmdline, "resolution=1024x768 kaslr=off verbose countdown=3 report=json "
                                    "exit=debug panic=reboot more unchecked words");
+    assert_true(from_shell("x paging=5level", &o));
+    assert_int_equal(o.paging, 5);
+    assert_true(from_shell("x boot paging=4level", &o));
+    assert_int_equal(o.paging, 4);
     assert_true(from_shell("x exit report=text", &o));
     assert_string_equal(o.command, "boot");
     assert_string_equal(o.cmdline, "exit report=text");
@@ -227,6 +231,9 @@ static void at_a_shell_a_wrong_word_is_named_and_ends_it(void **state)
         {"x resolution=0x600", "\"resolution=0x600\"", "1280x800"},
         {"x resolution=800x600x32", "\"resolution=800x600x32\"", "1280x800"},
         {"x resolution=99999999999999999999x1", "x1\"", "1280x800"},
+        {"x paging", "\"paging\"", "4level|5level"},
+        {"x paging=5", "\"paging=5\"", "4level|5level"},
+        {"x paging=4levels", "\"paging=4levels\"", "4level|5level"},
         {"x kaslr", "\"kaslr\"", "on|off"},
         {"x kaslr=", "\"kaslr=\"", "on|off"},
         {"x kaslr=o", "\"kaslr=o\"", "on|off"},

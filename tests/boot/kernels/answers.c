@@ -92,7 +92,10 @@ void check_answers(void)
     (void)response_of(&stack_request.head, "stack size response");
     check(same((const char *)info->name, "Quicklime"), "bootloader's name", info->name);
     check(type->firmware_type == 2, "firmware type", type->firmware_type);
-    check(paging->mode == 0, "paging mode", paging->mode);
+    if (paging_request.head.revision)
+        check(paging->mode >= paging_request.min_mode && paging->mode <= paging_request.max_mode,
+              "paging mode", paging->mode);
+    say("KERNEL on %u levels, HHDM at %x\r\n", (uint64_t)levels(), hhdm());
     say("KERNEL loaded by %s %s\r\n", (const char *)info->name, (const char *)info->version);
     check_framebuffer();
     check_file((const char *)line->cmdline);

@@ -9,6 +9,10 @@
         LIMINE_COMMON_MAGIC, feature \
     }
 
+#ifndef PAGING_MODE
+#define PAGING_MODE LIMINE_PAGING_4LEVEL
+#endif
+
 struct entry_state entry_state, ap_state;
 unsigned failures;
 
@@ -46,7 +50,9 @@ REQUEST volatile struct limine_request unknown_request = {/* a feature nobody ha
 REQUEST volatile struct limine_stack_size_request stack_request = {
     .head = {.id = ID(LIMINE_STACK_SIZE)}, .stack_size = 0x30000};
 REQUEST volatile struct limine_paging_mode_request paging_request = {
-    .head = {.id = ID(LIMINE_PAGING_MODE), .revision = 9}, .max_mode = LIMINE_PAGING_5LEVEL};
+    .head = {.id = ID(LIMINE_PAGING_MODE), .revision = 9},
+    .mode = PAGING_MODE,
+    .max_mode = LIMINE_PAGING_5LEVEL};
 REQUEST volatile struct limine_entropy_request entropy_request = {
     .head = {.id = ID(LIMINE_ENTROPY)}, .value_count = 8};
 #ifdef NO_MP

@@ -58,6 +58,7 @@ struct mapping {
     uint64_t bytes; /* of the page */
 };
 struct mapping walk(uint64_t va);
+unsigned levels(void);
 uint64_t hhdm(void);
 /* The memory map type of a physical address, -1 if no entry has it. */
 int64_t type_of(uint64_t pa);

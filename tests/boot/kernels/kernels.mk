@@ -2,8 +2,8 @@
 # BOOTX64.EFI that carries it inside, for firmware that passes no arguments.
 #   test-kernels   build them all into $(BUILD)/test-kernels/
 TEST_KERNEL_DIR   := $(BUILD)/test-kernels
-TEST_KERNEL_NAMES := rev3 rev4 rev5 rev6 odd
-TEST_DRIVERS      := stale madt x2apic
+TEST_KERNEL_NAMES := rev3 rev4 rev5 rev6 odd five
+TEST_DRIVERS      := stale madt x2apic la57 nolow
 TEST_KERNEL_PARTS := kernel.c machine.c memory.c answers.c mp.c entry.S
 TEST_KERNEL_CFLAGS = $(filter-out -MMD -MP,$(COMMON)) -nostdlibinc -fno-builtin -fno-stack-protector
 TEST_KERNELS := $(TEST_KERNEL_NAMES:%=$(TEST_KERNEL_DIR)/%.elf) \
@@ -14,6 +14,7 @@ TEST_KERNELS := $(TEST_KERNEL_NAMES:%=$(TEST_KERNEL_DIR)/%.elf) \
 $(foreach n,3 4 5 6,$(eval FLAGS_rev$(n) := -DREVISION=$(n) -DNAME='"rev$(n)"'))
 FLAGS_rev6 += -DENTRY_REQUEST
 FLAGS_odd  := -DREVISION=3 -DNAME='"odd"' -DNO_MP
+FLAGS_five := -DREVISION=6 -DNAME='"five"' -DPAGING_MODE=LIMINE_PAGING_5LEVEL
 SCRIPT_odd := tests/boot/kernels/odd.ld
 
 define TEST_KERNEL
@@ -40,10 +41,10 @@ endef
 $(foreach k,$(TEST_KERNEL_NAMES),$(eval $(call TEST_KERNEL,$(k))))
 
 # Drivers that play bad firmware; each says how.
-$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.o): $(TEST_KERNEL_DIR)/%.o: tests/boot/kernels/%.c | setup
+$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.o) $(TEST_KERNEL_DIR)/driver.o: $(TEST_KERNEL_DIR)/%.o: tests/boot/kernels/%.c | setup
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(filter-out -MMD -MP,$(EFI_CFLAGS)) -c $< -o $@
-$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi): $(TEST_KERNEL_DIR)/%.efi: $(TEST_KERNEL_DIR)/%.o efi/efi.ld efi/pe.py
+$(TEST_DRIVERS:%=$(TEST_KERNEL_DIR)/%.efi): $(TEST_KERNEL_DIR)/%.efi: $(TEST_KERNEL_DIR)/%.o $(TEST_KERNEL_DIR)/driver.o efi/efi.ld efi/pe.py
 	$(call TEST_PE,efi-bsdrv-x86_64)
 
 test-kernels: $(TEST_KERNELS)

@@ -8,6 +8,9 @@
 #define NX      (1ull << 63)
 #define ADDRESS 0x000ffffffffff000ull
 
+#define CR4_PAE  (1ull << 5)
+#define CR4_LA57 (1ull << 12)
+
 uint64_t hhdm(void)
 {
     const struct limine_hhdm_response *r = (const void *)(uintptr_t)hhdm_request.response;
@@ -21,11 +24,23 @@ static uint64_t *root(void)
     return (uint64_t *)(hhdm() + (cr3 & ADDRESS));
 }
 
+static uint64_t cr4(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(value));
+    return value;
+}
+
+unsigned levels(void)
+{
+    return cr4() & CR4_LA57 ? 5 : 4;
+}
+
 struct mapping walk(uint64_t va)
 {
     struct mapping m = {.present = true, .writable = true, .executable = true, .user = true};
     uint64_t *table = root();
-    for (int level = 3; level >= 0; level--) {
+    for (int level = (int)levels() - 1; level >= 0; level--) {
         uint64_t span = 0x1000ull << (9 * level), entry = table[va / span % 512];
         if (!(entry & PRESENT))
             return (struct mapping){0};
@@ -58,6 +73,7 @@ int64_t type_of(uint64_t pa)
 
 volatile uint32_t *device(uint64_t pa)
 {
+    static uint64_t pml4[512] __attribute__((aligned(4096))); /* with 5 levels */
     static uint64_t pdpt[512] __attribute__((aligned(4096)));
     static uint64_t pd[4][512] __attribute__((aligned(4096)));
     if (!pdpt[0]) {
@@ -65,7 +81,9 @@ volatile uint32_t *device(uint64_t pa)
             pd[i / 512][i % 512] = i << 21 | LARGE | 0x18 | WRITE | PRESENT; /* uncached */
         for (int i = 0; i < 4; i++)
             pdpt[i] = walk((uintptr_t)pd[i]).pa | WRITE | PRESENT;
-        root()[1] = walk((uintptr_t)pdpt).pa | WRITE | PRESENT;
+        if (levels() == 5)
+            root()[0] = walk((uintptr_t)pml4).pa | WRITE | PRESENT;
+        (levels() == 5 ? pml4 : root())[1] = walk((uintptr_t)pdpt).pa | WRITE | PRESENT;
     }
     return (volatile uint32_t *)(uintptr_t)((1ull << 39) + pa);
 }
@@ -114,16 +132,18 @@ void check_cpu(const struct entry_state *state, uint64_t rdi)
     check(read_msr(0xc0000101) == 0, "GS base", read_msr(0xc0000101));
     check(state->ldtr == 0, "LDTR", state->ldtr);
 
-    uint64_t cr0, cr4, efer = read_msr(0xc0000080), pat = read_msr(0x277);
-    __asm__ volatile("mov %%cr0, %0; mov %%cr4, %1" : "=r"(cr0), "=r"(cr4));
+    const struct limine_paging_mode_response *paging = (const void *)paging_request.head.response;
+    uint64_t cr0, efer = read_msr(0xc0000080), pat = read_msr(0x277);
+    uint64_t wanted_cr4 = CR4_PAE | (paging && paging->mode == LIMINE_PAGING_5LEVEL ? CR4_LA57 : 0);
+    __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
     check((cr0 & 0x80010011) == 0x80010011, "CR0 has PE ET WP PG", cr0);
-    check((cr4 & 0x1020) == 0x20, "CR4 has PAE, not LA57", cr4);
+    check((cr4() & (CR4_PAE | CR4_LA57)) == wanted_cr4, "CR4 has PAE, and LA57 as answered", cr4());
     check((efer & 0xd00) == 0xd00, "EFER has LME LMA NXE", efer);
     check((pat & 0xffffffffffff) == 0x010500070406, "PAT", pat);
     check(!(state->rflags & 0x20600), "IF DF VM clear", state->rflags);
     if (REVISION >= 5) {
         check(cr0 == 0x80010011, "CR0, strict", cr0);
-        check(cr4 == 0x20, "CR4, strict", cr4);
+        check(cr4() == wanted_cr4, "CR4, strict", cr4());
         check(efer == 0xd00, "EFER, strict", efer);
         check(state->rflags == 2, "RFLAGS, strict", state->rflags);
         check(state->idt_limit == 0 && base_of(state->idt_base) == 0, "IDTR, strict",

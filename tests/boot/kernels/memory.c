@@ -39,7 +39,8 @@ void check_memory(void)
 {
     const struct limine_memmap_response *r = response_of(&memmap_request, "memory map response");
     uint64_t end = 0, bytes[9] = {0}, last_type = 99;
-    check(response_of(&hhdm_request, "HHDM response") != NULL && hhdm() >= 0xffff800000000000,
+    check(response_of(&hhdm_request, "HHDM response") != NULL &&
+              hhdm() >= (levels() == 5 ? 0xff00000000000000 : 0xffff800000000000),
           "HHDM", hhdm());
     check(type_of((uintptr_t)r - hhdm()) == 5, "responses in reclaimable memory", (uintptr_t)r);
     for (uint64_t i = 0; i < r->entry_count; i++) {
