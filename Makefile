@@ -43,7 +43,7 @@ KERNEL_SRCS := layout.c main.c options.c port.c \
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
 MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
-  $(addprefix paging/,arguments.c change.c locks.c map.c merge.c pool.c protect.c query.c space.c unmap.c \
+  $(addprefix paging/,arguments.c change.c clone.c exchange.c locks.c map.c merge.c pool.c protect.c query.c set.c space.c \
                       validate.c) \
   $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
                    validate.c zone.c)
@@ -72,7 +72,7 @@ EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
-MM_HOT      := heap string $(addprefix paging/,locks map pool query unmap) $(addprefix pmm/,alloc bit_tree block cache free pmm)
+MM_HOT      := heap string $(addprefix paging/,locks map pool query set) $(addprefix pmm/,alloc bit_tree block cache free pmm)
 MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 KERNEL_CFLAGS := $(CORE_CFLAGS) -Oz -Ikernel

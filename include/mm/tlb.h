@@ -26,6 +26,14 @@ struct tlb_batch {
     struct tlb_range ranges[TLB_BATCH_RANGES];
 };
 
+/* Nothing yet. */
+static inline void tlb_batch_start(struct tlb_batch *batch)
+{
+    batch->whole = false;
+    batch->count = 0;
+    batch->pages = 0;
+}
+
 /* Too much for single flushes, or not known in detail. */
 static inline void tlb_batch_add_all(struct tlb_batch *batch)
 {
@@ -37,20 +45,27 @@ static inline bool tlb_batch_is_empty(const struct tlb_batch *batch)
     return !batch->whole && batch->count == 0;
 }
 
-/* One page more whose translation has changed. */
-static inline void tlb_batch_add(struct tlb_batch *batch, vaddr_t va, uint64_t page_bytes)
+/* So many pages more, one behind the other, whose translations have changed. */
+static inline void tlb_batch_add_pages(struct tlb_batch *batch, vaddr_t va, uint64_t count,
+                                       uint64_t page_bytes)
 {
-    if (batch->whole)
+    if (batch->whole || count == 0)
         return;
     struct tlb_range *last = batch->count > 0 ? &batch->ranges[batch->count - 1] : NULL;
     bool follows = last != NULL && last->page_bytes == page_bytes &&
                    va_eq(va_add(last->va, last->count * page_bytes), va);
-    if (++batch->pages > CONFIG_TLB_FLUSH_PAGES || (!follows && batch->count == TLB_BATCH_RANGES))
+    batch->pages += count;
+    if (batch->pages > CONFIG_TLB_FLUSH_PAGES || (!follows && batch->count == TLB_BATCH_RANGES))
         tlb_batch_add_all(batch);
     else if (follows)
-        last->count++;
+        last->count += count;
     else
-        batch->ranges[batch->count++] = (struct tlb_range){va, 1, page_bytes};
+        batch->ranges[batch->count++] = (struct tlb_range){va, count, page_bytes};
+}
+
+static inline void tlb_batch_add(struct tlb_batch *batch, vaddr_t va, uint64_t page_bytes)
+{
+    tlb_batch_add_pages(batch, va, 1, page_bytes);
 }
 
 #endif

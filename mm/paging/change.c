@@ -1,23 +1,34 @@
-/* Owns: nothing; what changing a mapped range begins and ends with.
+/* Owns: nothing; what an operation on a range begins and ends with.
  * Relies on: locks.h, pool.h, the port for the TLBs. Stage: "frames".
  *
  * Whole or not at all: locks and looks at all of the range, then gets every frame that splitting
  * takes, and only then are entries changed. Other CPUs walk the tables meanwhile, without a lock:
  * each entry is stored at once. What goes stale is gathered and forgotten by all at the end, still
  * under the locks: who finds the new entries must not find an old translation beside them. */
+#include "mm/string.h"
 #include "range.h"
 
 /* --- Locking and looking -------------------------------------------------- */
 
-static bool all_present(const pte_t *table, unsigned first, unsigned end)
+/* True if the count and the flags are enough to say that the table has nothing but what may be there.
+ * To that end a full table of pages need not be read. */
+static inline bool suits_surely(const struct change *c, pte_t link)
 {
-    uint64_t all = PTE_PRESENT;
-    for (unsigned i = first; i < end; i++)
-        all &= __atomic_load_n(&table[i].raw, __ATOMIC_RELAXED);
-    return all != 0;
+    unsigned perhaps = KIND(ENTRY_PAGE);
+    perhaps |= table_count(link) < TABLE_SLOTS ? KIND(ENTRY_EMPTY) : 0;
+    perhaps |= (link.raw & TABLE_STATES) != 0 ? KINDS_STATE : 0;
+    return (perhaps & ~c->over) == 0;
 }
 
-/* Tables that it takes to make the ends of the part borders of pages, in an entry of this level. */
+static bool all_suit(const struct change *c, const pte_t *table, unsigned first, unsigned end)
+{
+    for (unsigned i = first; i < end; i++)
+        if ((KIND(pte_kind(pte_read(&table[i]))) & c->over) == 0)
+            return false;
+    return true;
+}
+
+/* Tables that it takes to make the ends of the part borders of entries, in an entry of this level. */
 static uint64_t splits_for(struct part p, unsigned level)
 {
     uint64_t count = 0;
@@ -26,107 +37,125 @@ static uint64_t splits_for(struct part p, unsigned level)
     return count;
 }
 
-/* Lock the tables below one that lies in the range with all its entries, and see that those are
- * full, too: to that end a table of pages need not be read. */
-static bool look_inside(struct change *c, pte_t *table, unsigned level)
+/* Lock the tables of the part, all of them: none can leave the tree while others hold one in it. And
+ * see that there is only what may be. level: of the entries in the table that the link leads to. */
+static bool look(struct change *c, pte_t link, unsigned level, struct part p)
 {
-    for (unsigned i = 0; i < TABLE_SLOTS; i++) {
-        if (!pte_is_table(pte_read(&table[i]), level))
-            continue;
-        pte_t e = table_lock(&table[i]);
-        c->locked++;
-        if (!table_is_full(e) || (level > LEVEL_PD && !look_inside(c, child_of(e), level - 1)))
-            return false;
-    }
-    return true;
-}
-
-/* Lock the tables of the part, and see that all is mapped if it must be. */
-static bool look(struct change *c, pte_t *table, unsigned level, struct part p)
-{
+    pte_t *table = child_of(link);
     unsigned first = part_first(p, level), end = part_end(p, level);
     if (level == LEVEL_PT)
-        return !c->mapped_only || all_present(table, first, end);
+        return suits_surely(c, link) || all_suit(c, table, first, end);
     for (unsigned i = first; i < end; i++) {
-        struct part inside = part_in(p, i, level);
-        bool all = part_is_all(inside, level);
         pte_t e = pte_read(&table[i]);
-        if (!pte_is_table(e, level)) {
-            if (c->mapped_only && !pte_present(e))
+        if (pte_is_table(e, level)) {
+            e = table_lock(&table[i]);
+            c->locked++;
+            bool surely = level == LEVEL_PD && suits_surely(c, e);
+            if (!surely && !look(c, e, level - 1, part_in(p, i, level)))
                 return false;
-            if (pte_present(e) && !all)
-                c->splits += splits_for(inside, level);
             continue;
         }
-        e = table_lock(&table[i]);
-        c->locked++;
-        if (c->mapped_only && all) {
-            if (!table_is_full(e) || (level > LEVEL_PD && !look_inside(c, child_of(e), level - 1)))
-                return false;
-        } else if (!look(c, child_of(e), level - 1, inside)) {
+        unsigned kind = KIND(pte_kind(e));
+        if ((kind & c->over) == 0)
             return false;
-        }
+        if ((kind & c->cut) != 0 && part_slots(p, i, level) == 0)
+            c->splits += splits_for(part_in(p, i, level), level);
+        else if (pte_present(e)) /* so are those behind it */
+            i += pages_in_a_row(&table[i + 1], part_slots(p, i + 1, level), level, 0);
     }
     return true;
 }
 
-/* Unlock what is locked, in the order in which it was, and free what leaves the tree. */
-static void let_go(struct change *c, pte_t *table, unsigned level, struct part p)
+/* Unlock what is locked, in the order in which it was, and free what leaves. */
+static void let_go(struct change *c, pte_t link, unsigned level, struct part p)
 {
-    if (level == LEVEL_PT)
+    if (level == LEVEL_PT && (!c->pages_leave || (link.raw & TABLE_OWNED) == 0))
         return;
+    pte_t *table = child_of(link);
     unsigned end = part_end(p, level);
     for (unsigned i = part_first(p, level); i < end && c->locked > 0; i++) {
-        pte_t e = pte_read(&table[i]);
+        pte_t e = pte_read(&table[i]), before = pte_before(e);
         if (pte_is_leaving(e)) {
-            pte_write(&table[i], (pte_t){0});
-            bin_add_tree(&c->bin, e, level - 1);
+            pte_write(&table[i], c->final);
+            if (pte_is_table(before, level))
+                bin_add_tree(&c->bin, before, level - 1);
+            else
+                bin_add_page(&c->bin, before, level);
         } else if (pte_is_table(e, level)) {
             c->locked--;
-            let_go(c, child_of(e), level - 1, part_in(p, i, level));
+            let_go(c, e, level - 1, part_in(p, i, level));
             table_unlock(&table[i]);
+        } else if (pte_present(e)) {
+            i += pages_in_a_row(&table[i + 1], end - i - 1, level, 0);
         }
     }
+}
+
+void change_start(struct change *c, struct space *space)
+{
+    c->flags = c->splits = c->locked = 0;
+    c->final.raw = 0;
+    tlb_batch_start(&c->stale);
+    c->tables_leave = c->pages_leave = false;
+    bin_start(&c->bin, space);
+}
+
+void change_cancel(struct change *c)
+{
+    let_go(c, c->hold.seen, c->hold.level, c->hold.part);
+    hold_release(&c->hold, 0, 0);
 }
 
 mm_status_t change_begin(struct change *c, struct space *space, vaddr_t va, uint64_t npages,
-                         enum hold_rule rule)
+                         enum hold_rule rule, unsigned over, unsigned cut)
 {
+    change_start(c, space);
     hold_range(space, va, npages, rule, &c->hold);
     const struct hold *h = &c->hold;
-    c->splits = c->locked = c->bin.count = c->bin.total = 0;
-    c->stale = (struct tlb_batch){0};
-    c->leaving = false;
+    c->over = over;
+    c->cut = cut;
     mm_status_t status = MM_NOTFOUND;
-    if (look(c, hold_table(h), h->level, h->part))
-        status = pool_fill(&c->pool, c->mapped_only ? c->splits : 0);
+    if (look(c, h->seen, h->level, h->part))
+        status = pool_fill(&c->pool, c->splits);
     if (status == MM_OK) {
         c->locked = UINT64_MAX; /* all of the range, with what splitting adds */
-        /* A TLB may have cut a large page into entries of its own, of which a flush of one address
-         * need not reach all once the page is split. */
-        if (c->mapped_only && c->splits > 0)
-            tlb_batch_add_all(&c->stale);
         return MM_OK;
     }
-    let_go(c, hold_table(h), h->level, h->part);
-    hold_release(h, 0, 0);
+    change_cancel(c);
     return status;
 }
 
 /* --- Splitting ------------------------------------------------------------ */
 
-/* The CPU may note something in the page until the very moment in which it is replaced. */
-void split_page(struct change *c, pte_t *slot, unsigned level, vaddr_t va)
+/* The CPU may note something in the page until the very moment in which it is replaced. A TLB may have
+ * cut the page into entries of its own, of which a flush of one address need not reach all. */
+static void split_page(struct change *c, pte_t *slot, pte_t page, unsigned level, pte_t link)
 {
-    paddr_t frame = pool_take(&c->pool);
-    pte_t *table = table_at(frame), page = pte_read(slot);
+    pte_t *table = child_of(link);
     uint64_t first = pte_attributes_at(page, level, level - 1) | pte_page(page, level).v;
     fill_slots(table, TABLE_SLOTS, first, level_bytes(level - 1));
-    pte_t e = pte_make_table(frame, va, TABLE_SLOTS);
-    uint64_t old = __atomic_exchange_n(&slot->raw, e.raw | TABLE_LOCKED, __ATOMIC_ACQ_REL);
+    uint64_t old = __atomic_exchange_n(&slot->raw, link.raw, __ATOMIC_ACQ_REL);
     uint64_t late = (old ^ page.raw) & PTE_USED;
     for (unsigned i = 0; late != 0 && i < TABLE_SLOTS; i++)
         __atomic_fetch_or(&table[i].raw, late, __ATOMIC_RELAXED);
+    tlb_batch_add_all(&c->stale);
+    if (pte_is_owned(page))
+        c->hold.space->hooks->split(pte_page(page, level), level_pages(level));
+}
+
+void split_entry(struct change *c, pte_t *slot, unsigned level, vaddr_t va)
+{
+    pte_t e = pte_read(slot);
+    paddr_t frame = pool_take(&c->pool);
+    pte_t link = pte_make_table(frame, va, e.raw != 0 ? TABLE_SLOTS : 0);
+    link.raw |= TABLE_LOCKED | (pte_is_owned(e) ? TABLE_OWNED : 0);
+    if (pte_present(e)) {
+        split_page(c, slot, e, level, link);
+    } else {
+        memset64(table_at(frame), e.raw, TABLE_SLOTS);
+        link.raw |= e.raw != 0 ? TABLE_STATES : 0;
+        pte_write(slot, link);
+    }
     count_tables(c->hold.space, 1);
 }
 
@@ -138,22 +167,24 @@ void split_page(struct change *c, pte_t *slot, unsigned level, vaddr_t va)
 void change_flush(struct change *c)
 {
     struct space *space = c->hold.space;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    struct cpu_set cpus = cpu_set_copy(&space->cpus);
-    c->stale.root = space->root;
-    if (!tlb_batch_is_empty(&c->stale) && cpu_set_next(&cpus, 0) < CONFIG_CPUS_MAX)
-        port_tlb_shootdown(&cpus, &c->stale);
-    c->stale = (struct tlb_batch){0};
-    if (c->leaving)
-        wait_for_walkers(space);
+    if (!tlb_batch_is_empty(&c->stale)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        struct cpu_set cpus = cpu_set_copy(&space->cpus);
+        c->stale.root = space->root;
+        if (cpu_set_next(&cpus, 0) < CONFIG_CPUS_MAX)
+            port_tlb_shootdown(&cpus, &c->stale);
+        tlb_batch_start(&c->stale);
+    }
+    if (c->tables_leave)
+        wait_for_walkers();
 }
 
-void change_end(struct change *c, unsigned removed)
+void change_end(struct change *c, int64_t added)
 {
     const struct hold *h = &c->hold;
     change_flush(c);
-    let_go(c, hold_table(h), h->level, h->part);
+    let_go(c, h->seen, h->level, h->part);
     bin_empty(&c->bin);
     count_tables(h->space, -c->bin.total);
-    hold_release(h, -(int64_t)removed, 0);
+    hold_release(h, added, c->flags);
 }

@@ -53,19 +53,21 @@ static void wait_for_all(uint64_t what)
     }
 }
 
-void wait_for_walkers(struct space *space)
+void wait_for_walkers(void)
 {
-    __atomic_fetch_add(&space->changes, 1, __ATOMIC_SEQ_CST);
     wait_for_all(ON_WAY);
 }
 
 /* --- Holding -------------------------------------------------------------- */
 
-static bool is_enough(const struct hold *h, enum hold_rule rule)
+/* Of a table that covers the range, which has npages from va to last. */
+static inline bool is_enough(pte_t e, unsigned level, vaddr_t va, vaddr_t last, uint64_t npages,
+                             enum hold_rule rule)
 {
-    if (rule == HOLD_NOT_EMPTIED)
-        return table_count(h->seen) > part_end(h->part, h->level) - part_first(h->part, h->level);
-    return rule == HOLD_SMALLEST || !part_is_all(h->part, h->level + 1);
+    if (rule != HOLD_NOT_EMPTIED)
+        return rule == HOLD_SMALLEST || npages < level_pages(level + 1);
+    unsigned touched = level_slot(last, level) - level_slot(va, level) + 1;
+    return (e.raw & TABLE_PINNED) != 0 || table_count(e) > touched;
 }
 
 /* The smallest table that will do, as far as one can see without holding anything: the root always
@@ -73,27 +75,28 @@ static bool is_enough(const struct hold *h, enum hold_rule rule)
 static void find_table(struct hold *out, vaddr_t va, uint64_t npages, enum hold_rule rule)
 {
     struct space *space = out->space;
-    uint64_t span = level_pages(space->levels + 1), first = va.v / PAGE_BYTES % span;
-    struct hold h = *out;
-    h.entry = &space->top;
-    h.seen = pte_read(h.entry);
-    h.level = space->levels;
-    h.base = va_align_down(va, span * PAGE_BYTES);
-    h.part = (struct part){first, first + npages};
-    for (*out = h; h.level > LEVEL_PT;) {
-        unsigned i = part_first(h.part, h.level);
-        if (i + 1 != part_end(h.part, h.level))
-            return;
-        h.entry = child_of(h.seen) + i;
-        h.seen = pte_read(h.entry);
-        if (!pte_is_table(h.seen, h.level))
-            return;
-        h.base = slot_va(h.base, i, h.level);
-        h.part = part_in(h.part, i, h.level);
-        h.level--;
-        if (is_enough(&h, rule))
-            *out = h;
+    const vaddr_t last = va_add(va, npages * PAGE_BYTES - 1);
+    pte_t *entry = &space->top;
+    unsigned level = space->levels;
+    pte_t e = pte_read(entry);
+    out->entry = entry;
+    out->seen = e;
+    out->level = level;
+    while (level > LEVEL_PT && level_slot(va, level) == level_slot(last, level)) {
+        entry = child_of(e) + level_slot(va, level);
+        e = pte_read(entry);
+        if (!pte_is_table(e, level))
+            break;
+        level--;
+        if (is_enough(e, level, va, last, npages, rule)) {
+            out->entry = entry;
+            out->seen = e;
+            out->level = level;
+        }
     }
+    uint64_t span = level_pages(out->level + 1), first = va.v / PAGE_BYTES & (span - 1);
+    out->base = va_align_down(va, span * PAGE_BYTES);
+    out->part = (struct part){first, first + npages};
 }
 
 /* The entry is replaced only if it says what it said before: then it is in the tree, and what was
@@ -110,7 +113,8 @@ void hold_range(struct space *space, vaddr_t va, uint64_t npages, enum hold_rule
 {
     irq_state_t irq = irq_save();
     unsigned cpu = port_cpu_id();
-    *out = (struct hold){.space = space, .irq = irq};
+    out->space = space;
+    out->irq = irq;
     lock_check_acquire(space, &space_id);
     for (;;) {
         begin(cpu);
@@ -124,12 +128,24 @@ void hold_range(struct space *space, vaddr_t va, uint64_t npages, enum hold_rule
     lock_note_acquired(space, &space_id);
 }
 
-void hold_release(const struct hold *hold, int64_t added, uint64_t states)
+bool hold_is_sealed(const struct hold *hold)
+{
+    if (hold->level < hold->space->levels || !in_upper_half(hold->base))
+        return false;
+    const pte_t *table = hold_table(hold);
+    for (unsigned i = part_first(hold->part, hold->level); i < part_end(hold->part, hold->level);
+         i++)
+        if (pte_read(&table[i]).raw == 0)
+            return true;
+    return false;
+}
+
+void hold_release(const struct hold *hold, int64_t added, uint64_t flags)
 {
     lock_check_release(hold->space, &space_id);
     DCHECK((pte_read(hold->entry).raw & TABLE_LOCKED) != 0);
     uint64_t raw = hold->seen.raw + ((uint64_t)added << TABLE_COUNT_SHIFT);
-    pte_write(hold->entry, (pte_t){raw | states});
+    pte_write(hold->entry, (pte_t){raw | flags});
     go_on(port_cpu_id(), IDLE);
     irq_restore(hold->irq);
 }

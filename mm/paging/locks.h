@@ -19,7 +19,7 @@
 /* What an operation needs of the table that it holds, beside that it covers the range. */
 enum hold_rule {
     HOLD_SMALLEST,
-    HOLD_NOT_EMPTIED, /* it keeps an entry, even if all that the range touches go */
+    HOLD_NOT_EMPTIED, /* it keeps an entry, even if all that the range touches go; or may be empty */
     HOLD_LARGER,      /* it covers more than the range */
 };
 
@@ -38,16 +38,20 @@ struct hold {
 void hold_range(struct space *space, vaddr_t va, uint64_t npages, enum hold_rule rule,
                 struct hold *out);
 
-/* Let go of the table, which has added entries more (or less) than before. */
-void hold_release(const struct hold *hold, int64_t added, uint64_t states);
+/* Let go of the table, which has added entries more (or less) than before, and perhaps some of what
+ * the flags TABLE_... tell. */
+void hold_release(const struct hold *hold, int64_t added, uint64_t flags);
 
 /* Keep operations out, and wait for those that are inside. */
 irq_state_t freeze(struct space *space);
 void thaw(struct space *space, irq_state_t irq);
 
-/* The space's tables are about to be freed that have just gone out of the tree: wait until nobody
- * can be on the way through one. */
-void wait_for_walkers(struct space *space);
+/* Tables are about to be freed that have just gone out of the tree: wait until nobody can be on the
+ * way through one. */
+void wait_for_walkers(void);
+
+/* Of a sealed space: true if something in all of the range would take an entry more of the root. */
+bool hold_is_sealed(const struct hold *hold);
 
 static inline pte_t *hold_table(const struct hold *hold)
 {
@@ -72,12 +76,12 @@ static inline void table_unlock(pte_t *entry)
     pte_write(entry, (pte_t){e.raw & ~TABLE_LOCKED});
 }
 
-/* Change the count in the entry of a table that the caller holds. */
-static inline void table_add_count(pte_t *entry, int64_t added)
+/* Change the count and the flags in the entry of a table that the caller holds. */
+static inline void table_add(pte_t *entry, int64_t added, uint64_t flags)
 {
     pte_t e = pte_read(entry);
     DCHECK((e.raw & TABLE_LOCKED) != 0 && table_count(e) + added <= TABLE_SLOTS);
-    pte_write(entry, (pte_t){e.raw + ((uint64_t)added << TABLE_COUNT_SHIFT)});
+    pte_write(entry, (pte_t){(e.raw + ((uint64_t)added << TABLE_COUNT_SHIFT)) | flags});
 }
 
 static inline void count_tables(struct space *space, uint64_t added)

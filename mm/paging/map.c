@@ -12,8 +12,9 @@
  *
  * A range operation is one descent from the table that it holds: it visits each table that the
  * range touches once and fills or clears the slots there in a row. One invariant carries the rest:
- * no table but the root is ever empty. So where a range covers all of a table, something is mapped;
- * and where nothing is, no table is in the way of a large page.
+ * no table is ever empty, but the root and those that a sealed root has for ever. So where a range
+ * covers all of a table, something is mapped; and where nothing is, no table is in the way of a
+ * large page.
  *
  * Mapping looks first: it locks the tables that the range touches and does not cover (at most two
  * at each level), sees that all else is empty, and counts what is missing, by arithmetic. With the
@@ -24,20 +25,12 @@
 
 #include "mm/string.h"
 
-/* Tables that a range touches and does not cover, below the one that is held. */
-#define EDGES_MAX (2 * (LEVEL_PML5 - 1))
-
 struct mapping_work {
-    struct hold hold;
+    struct change change;
     uint64_t attributes[LEVEL_PML5 + 1]; /* of an entry, by level */
-    uint64_t keep;                       /* ~0, or 0 if the entries have no address: for states */
     uint64_t offset;                     /* from virtual to physical addresses */
     unsigned largest;                    /* level of the largest page that may be used */
     uint64_t missing;                    /* tables */
-    uint64_t states;                     /* TABLE_STATES, if it is states */
-    unsigned nedges;
-    pte_t *edges[EDGES_MAX]; /* entries of the tables locked below */
-    struct pool pool;
 };
 
 /* --- Looking -------------------------------------------------------------- */
@@ -72,11 +65,10 @@ static bool look(struct mapping_work *w, pte_t *table, unsigned level, struct pa
             continue;
         }
         struct part inside = part_in(p, i, level);
-        if (!pte_is_table(e, level) || part_is_all(inside, level))
+        if (!pte_is_table(e, level) || (part_is_all(inside, level) && (e.raw & TABLE_PINNED) == 0))
             return false;
         e = table_lock(&table[i]);
-        ASSERT(w->nedges < EDGES_MAX);
-        w->edges[w->nedges++] = &table[i];
+        w->change.locked++;
         if (!look(w, child_of(e), level - 1, inside))
             return false;
         i++;
@@ -111,13 +103,30 @@ void fill_slots(pte_t *slot, unsigned n, uint64_t e, uint64_t step)
             STORE(0);
 }
 
+#define LOAD(i) __atomic_load_n(&slot[i].raw, __ATOMIC_RELAXED)
+unsigned pages_in_a_row(const pte_t *slot, unsigned n, unsigned level, uint64_t notes)
+{
+    const uint64_t page = PTE_PRESENT | (level > LEVEL_PT ? PTE_LARGE : 0);
+    const pte_t *first = slot, *end = slot + n;
+    for (; end - slot >= 8; slot += 8) {
+        uint64_t e[8] = {LOAD(0), LOAD(1), LOAD(2), LOAD(3), LOAD(4), LOAD(5), LOAD(6), LOAD(7)};
+        uint64_t all = e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7];
+        uint64_t any = e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7];
+        if ((all & page) != page || (any & notes) != 0)
+            break;
+    }
+    while (slot < end && (LOAD(0) & (page | notes)) == page)
+        slot++;
+    return (unsigned)(slot - first);
+}
+
 static unsigned fill(struct mapping_work *w, pte_t *table, unsigned level, struct part p,
                      vaddr_t base, bool fresh);
 
 /* A new table for the part, complete. Returns the entry that leads to it. */
 static pte_t build(struct mapping_work *w, unsigned level, struct part p, vaddr_t base)
 {
-    paddr_t frame = pool_take(&w->pool);
+    paddr_t frame = pool_take(&w->change.pool);
     pte_t *table = table_at(frame);
     unsigned first = part_first(p, level), end = part_end(p, level);
     if (first > 0)
@@ -126,12 +135,12 @@ static pte_t build(struct mapping_work *w, unsigned level, struct part p, vaddr_
         memset64(table + end, 0, TABLE_SLOTS - end);
     uint64_t count = fill(w, table, level, p, base, true);
     pte_t e = pte_make_table(frame, base, count);
-    return (pte_t){e.raw | w->states};
+    return (pte_t){e.raw | w->change.flags};
 }
 
 static inline uint64_t entry_at(const struct mapping_work *w, unsigned level, vaddr_t va)
 {
-    return w->attributes[level] | ((va.v + w->offset) & w->keep);
+    return w->attributes[level] | (va.v + w->offset);
 }
 
 /* Fill n slots, of which the range covers all. They are empty. */
@@ -139,16 +148,16 @@ static void fill_whole(struct mapping_work *w, pte_t *slot, unsigned n, unsigned
 {
     uint64_t bytes = level_bytes(level);
     if (level <= w->largest) {
-        fill_slots(slot, n, entry_at(w, level, va), bytes & w->keep);
+        fill_slots(slot, n, entry_at(w, level, va), bytes);
         return;
     }
     for (; n > 0; n--, slot++, va = va_add(va, bytes)) {
         if (level - 1 <= w->largest) { /* a table of pages: the most there is to do */
-            paddr_t frame = pool_take(&w->pool);
+            paddr_t frame = pool_take(&w->change.pool);
             fill_slots(table_at(frame), TABLE_SLOTS, entry_at(w, level - 1, va),
-                       level_bytes(level - 1) & w->keep);
+                       level_bytes(level - 1));
             pte_t e = pte_make_table(frame, va, TABLE_SLOTS);
-            pte_write(slot, (pte_t){e.raw | w->states});
+            pte_write(slot, (pte_t){e.raw | w->change.flags});
         } else {
             pte_write(slot, build(w, level - 1, (struct part){0, level_pages(level)}, va));
         }
@@ -164,23 +173,21 @@ static unsigned fill(struct mapping_work *w, pte_t *table, unsigned level, struc
     for (unsigned i = part_first(p, level); i < end;) {
         vaddr_t va = slot_va(base, i, level);
         struct part inside = part_in(p, i, level);
-        if (part_is_all(inside, level)) {
-            unsigned n = (unsigned)(p.b / level_pages(level)) - i;
-            fill_whole(w, &table[i], n, level, va);
-            added += n;
-            i += n;
-            continue;
-        }
         pte_t e = fresh ? (pte_t){0} : pte_read(&table[i]);
+        unsigned n = 1; /* slots */
         if (e.raw != 0) {
-            unsigned n = fill(w, child_of(e), level - 1, inside, va, false);
-            uint64_t raw = (e.raw & ~TABLE_LOCKED) + ((uint64_t)n << TABLE_COUNT_SHIFT);
-            pte_write(&table[i], (pte_t){raw | w->states});
+            unsigned more = fill(w, child_of(e), level - 1, inside, va, false);
+            uint64_t raw = (e.raw & ~TABLE_LOCKED) + ((uint64_t)more << TABLE_COUNT_SHIFT);
+            pte_write(&table[i], (pte_t){raw | w->change.flags});
+            added--;
+        } else if (part_is_all(inside, level)) {
+            n = part_slots(p, i, level);
+            fill_whole(w, &table[i], n, level, va);
         } else {
             pte_write(&table[i], build(w, level - 1, inside, va));
-            added++;
         }
-        i++;
+        added += n;
+        i += n;
     }
     return added;
 }
@@ -189,20 +196,21 @@ static unsigned fill(struct mapping_work *w, pte_t *table, unsigned level, struc
 
 static mm_status_t run(struct mapping_work *w, struct space *space, vaddr_t va, uint64_t npages)
 {
+    struct change *c = &w->change;
+    const struct hold *h = &c->hold;
     mm_status_t status = MM_EXISTS;
-    hold_range(space, va, npages, HOLD_SMALLEST, &w->hold);
-    const struct hold *h = &w->hold;
-    if (look(w, hold_table(h), h->level, h->part))
-        status = pool_fill(&w->pool, w->missing);
+    hold_range(space, va, npages, HOLD_SMALLEST, &c->hold);
+    if (space->sealed && hold_is_sealed(h))
+        status = MM_RANGE;
+    else if (look(w, hold_table(h), h->level, h->part))
+        status = pool_fill(&c->pool, w->missing);
     if (status != MM_OK) {
-        while (w->nedges > 0)
-            table_unlock(w->edges[--w->nedges]);
-        hold_release(h, 0, 0);
+        change_cancel(c);
         return status;
     }
     count_tables(space, w->missing);
     unsigned added = fill(w, hold_table(h), h->level, h->part, h->base, false);
-    hold_release(h, added, w->states);
+    hold_release(h, added, c->flags);
     return MM_OK;
 }
 
@@ -218,28 +226,14 @@ mm_status_t paging_map(struct space *space, vaddr_t va, paddr_t pa, uint64_t npa
         return status;
 
     struct mapping_work w;
-    w.keep = ~0ull;
+    change_start(&w.change, space);
     w.offset = pa.v - va.v;
-    w.missing = w.states = w.nedges = 0;
+    w.missing = 0;
+    w.change.flags = (prot & PROT_OWNED) != 0 ? TABLE_OWNED : 0;
     w.largest = largest_page_level();
     while (w.offset % level_bytes(w.largest) != 0)
         w.largest--;
     for (unsigned level = LEVEL_PT; level <= w.largest; level++)
         w.attributes[level] = pte_attributes(prot, cache, level);
-    return run(&w, space, va, npages);
-}
-
-mm_status_t paging_reserve(struct space *space, vaddr_t va, uint64_t npages, pte_t state)
-{
-    ASSERT(pte_is_state(state) && pte_state_kind(state) != 0);
-    mm_status_t status = check_range(space, va, npages);
-    if (status != MM_OK)
-        return status;
-    struct mapping_work w;
-    w.keep = w.offset = w.missing = w.nedges = 0;
-    w.states = TABLE_STATES;
-    w.largest = space->levels;
-    for (unsigned level = LEVEL_PT; level <= w.largest; level++)
-        w.attributes[level] = state.raw;
     return run(&w, space, va, npages);
 }

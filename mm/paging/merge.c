@@ -31,7 +31,7 @@ static void free_folded(struct merge *m)
     if (m->count == 0)
         return;
     tlb_batch_add_all(&m->change.stale);
-    m->change.leaving = true;
+    m->change.tables_leave = true;
     change_flush(&m->change);
     for (unsigned i = 0; i < m->count; i++) {
         const struct folded *f = &m->folded[i];
@@ -42,12 +42,14 @@ static void free_folded(struct merge *m)
     m->count = 0;
 }
 
-/* True if the table, whose entries are of this level, holds what one page of the next could. */
+/* True if the table, whose entries are of this level, holds what one page of the next could. Frames
+ * that are owned, or shared one by one, stay so. */
 static bool is_like_one_page(pte_t e, unsigned level)
 {
     const pte_t *table = child_of(e);
     uint64_t first = pte_read(&table[0]).raw & ~PTE_USED;
     if (!table_is_full(e) || !pte_is_page((pte_t){first}, level) ||
+        (first & (PTE_OWNED | PTE_COPY)) != 0 ||
         !pa_aligned(pte_page((pte_t){first}, level), level_bytes(level + 1)))
         return false;
     for (unsigned i = 1; i < TABLE_SLOTS; i++)
@@ -86,15 +88,14 @@ mm_status_t paging_merge(struct space *space, vaddr_t va, uint64_t npages, uint6
         return status;
     struct merge m;
     m.count = 0;
-    m.change.mapped_only = false;
-    status = change_begin(&m.change, space, va, npages, HOLD_LARGER);
+    status = change_begin(&m.change, space, va, npages, HOLD_LARGER, KINDS_ALL, 0);
     if (status != MM_OK)
         return status;
     const struct hold *h = &m.change.hold;
     fold(&m, hold_table(h), h->level, h->part);
     free_folded(&m);
     *out = m.change.bin.total;
-    m.change.leaving = false;
+    m.change.tables_leave = false;
     change_end(&m.change, 0);
     return MM_OK;
 }

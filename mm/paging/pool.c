@@ -3,8 +3,11 @@
 
 static const struct pmm_limits for_tables = {.kind = PMM_LONG};
 
-static void pool_empty(struct pool *pool)
+void pool_empty(struct pool *pool)
 {
+    if (pool->nfew > 0)
+        pmm_free_batch(pool->few, pool->nfew);
+    pool->nfew = 0;
     while (pool->directories != NULL) {
         struct directory *d = pool->directories;
         pool->directories = d->next;
@@ -40,8 +43,9 @@ mm_status_t pool_fill(struct pool *pool, uint64_t n)
     if (n == 0)
         return MM_OK;
     if (n <= POOL_FEW) {
-        pool->nfew = (unsigned)n;
-        return pmm_alloc_batch(n, &for_tables, pool->few);
+        mm_status_t status = pmm_alloc_batch(n, &for_tables, pool->few);
+        pool->nfew = status == MM_OK ? (unsigned)n : 0;
+        return status;
     }
     while (n > 0) {
         uint64_t some = n < DIRECTORY_FRAMES + 1 ? n : DIRECTORY_FRAMES + 1;
@@ -67,28 +71,64 @@ paddr_t pool_take(struct pool *pool)
     return virt_to_phys(d);
 }
 
+/* No entry leads to the tables any more. Who reads without a lock has perhaps read one that did: it
+ * finds the number changed, and does not believe what it has read in the table. */
+static void free_tables(struct bin *bin)
+{
+    if (bin->count == 0)
+        return;
+    __atomic_fetch_add(&bin->space->changes, 1, __ATOMIC_SEQ_CST);
+    pmm_free_batch(bin->frames, bin->count);
+    bin->count = 0;
+}
+
+static void release_run(struct bin *bin)
+{
+    if (bin->run.nframes > 0)
+        bin->space->hooks->release(bin->run.base, bin->run.nframes);
+    bin->run.nframes = 0;
+}
+
 void bin_empty(struct bin *bin)
 {
-    if (bin->count > 0)
-        pmm_free_batch(bin->frames, bin->count);
-    bin->count = 0;
+    release_run(bin);
+    free_tables(bin);
 }
 
 void bin_add(struct bin *bin, paddr_t frame)
 {
     if (bin->count == sizeof bin->frames / sizeof bin->frames[0])
-        bin_empty(bin);
+        free_tables(bin);
     bin->frames[bin->count++] = frame;
     bin->total++;
 }
 
-void bin_add_tree(struct bin *bin, pte_t e, unsigned level)
+void bin_add_page(struct bin *bin, pte_t page, unsigned level)
 {
-    const pte_t *table = child_of(e);
-    for (unsigned i = 0; level > LEVEL_PT && i < TABLE_SLOTS; i++) {
-        pte_t below = pte_read(&table[i]);
-        if (pte_is_table(below, level) || pte_is_leaving(below))
-            bin_add_tree(bin, below, level - 1);
+    paddr_t base = pte_page(page, level);
+    if (level > LEVEL_PT) {
+        bin->space->hooks->release(base, level_pages(level));
+    } else if (!run_add(&bin->run, base)) {
+        release_run(bin);
+        bin->run = (struct run){base, 1};
     }
-    bin_add(bin, pte_table(e));
+}
+
+void bin_add_tree(struct bin *bin, pte_t link, unsigned level)
+{
+    const pte_t *table = child_of(link);
+    bool owned = (link.raw & TABLE_OWNED) != 0;
+    for (unsigned i = 0; (level > LEVEL_PT || owned) && i < TABLE_SLOTS; i++) {
+        pte_t e = pte_read(&table[i]);
+        if (e.raw == 0)
+            continue;
+        e = pte_before(e);
+        if (pte_is_table(e, level))
+            bin_add_tree(bin, e, level - 1);
+        else if (pte_is_owned(e))
+            bin_add_page(bin, e, level);
+        else if (pte_present(e))
+            i += pages_in_a_row(&table[i + 1], TABLE_SLOTS - i - 1, level, PTE_OWNED);
+    }
+    bin_add(bin, pte_table(link));
 }

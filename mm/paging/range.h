@@ -15,6 +15,9 @@ mm_status_t check_range(const struct space *space, vaddr_t va, uint64_t npages);
 /* errors: MM_INVAL, MM_DENIED */
 mm_status_t check_attributes(const struct space *space, vaddr_t va, prot_t prot, cache_t cache);
 
+/* errors: MM_INVAL, MM_DENIED */
+mm_status_t check_state(const struct space *space, vaddr_t va, const struct page_state *state);
+
 /* errors: MM_INVAL, MM_RANGE */
 mm_status_t check_physical(paddr_t pa, uint64_t npages);
 
@@ -39,40 +42,48 @@ static inline uint64_t chunks_cut(uint64_t a, uint64_t b, uint64_t chunk)
  * looks; then it changes; then all CPUs forget; then it lets go. */
 struct change {
     struct hold hold;
-    bool mapped_only; /* every page must be mapped, and only what is in the range may change */
-    uint64_t splits;  /* tables that splitting takes */
-    uint64_t locked;  /* tables below the one that is held */
+    unsigned over;   /* kinds of which there may be entries in the range */
+    unsigned cut;    /* kinds that are split where the range ends in one */
+    pte_t final;     /* what takes the place of what is leaving */
+    uint64_t flags;  /* TABLE_...: for tables that get new entries */
+    uint64_t splits; /* tables that splitting takes */
+    uint64_t locked; /* tables below the one that is held */
     struct pool pool;
     struct tlb_batch stale;
     struct bin bin;
-    bool leaving; /* tables have gone out of the tree */
+    bool tables_leave; /* are out of the tree */
+    bool pages_leave;  /* owned ones, in tables that stay */
 };
 
+/* Nothing is held yet. */
+void change_start(struct change *c, struct space *space);
+
 /* Hold the range, look at it and get what splitting takes. On failure nothing is held.
- * errors: MM_NOTFOUND, MM_NOMEM */
+ * errors: MM_NOTFOUND (there is what may not be), MM_NOMEM */
 mm_status_t change_begin(struct change *c, struct space *space, vaddr_t va, uint64_t npages,
-                         enum hold_rule rule);
+                         enum hold_rule rule, unsigned over, unsigned cut);
+
+/* Nothing has changed after all: let go of what has been locked. */
+void change_cancel(struct change *c);
 
 /* All CPUs forget what is stale. */
 void change_flush(struct change *c);
 
-/* Flush, free what has left the tree, and let go of everything. removed: entries of the held table
- * that are gone. */
-void change_end(struct change *c, unsigned removed);
+/* Flush, free what has left the tree, and let go of everything. added: entries that the held table
+ * has more now, or less. */
+void change_end(struct change *c, int64_t added);
 
-/* Put a table of smaller pages, locked, in the place of a page: the same translations. */
-void split_page(struct change *c, pte_t *slot, unsigned level, vaddr_t va);
+/* Put a table, locked, in the place of a page, of a state or of nothing, that says the same. */
+void split_entry(struct change *c, pte_t *slot, unsigned level, vaddr_t va);
+
+/* --- The kernel's half (space.c) ------------------------------------------ */
+
+/* An entry of the kernel's root as user spaces have it: what only the CPU reads. */
+pte_t user_copy(pte_t link);
 
 /* --- Filling (map.c) ------------------------------------------------------ */
 
 /* Store n entries, the first one e, each with the next piece of memory of 'step' bytes. */
 void fill_slots(pte_t *slot, unsigned n, uint64_t e, uint64_t step);
-
-/* Reserve a range of which nothing is mapped or reserved: all of it gets the state, in as few
- * entries as there can be. errors: as paging_map */
-mm_status_t paging_reserve(struct space *space, vaddr_t va, uint64_t npages, pte_t state) MUST_USE;
-
-/* The state at va. errors: MM_NOTFOUND (mapped, or nothing), MM_RANGE */
-mm_status_t paging_reserved(struct space *space, vaddr_t va, pte_t *out) MUST_USE;
 
 #endif

@@ -247,6 +247,8 @@ static struct walk translate(struct cpu *cpu, uint64_t va, uint64_t note)
         cpu->counts.hits++;
         struct walk w = slot->seen;
         w.pa += va & ((1ull << w.shift) - 1);
+        if (note == NOTE_WRITE && !w.write)
+            slot->valid = false; /* a CPU forgets what it faults on */
         return w;
     }
     cpu->counts.misses++;

@@ -8,8 +8,8 @@ HOSTCC ?= clang
 HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
-HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more tlb mapper \
-                   mapper_audit heap heap_model
+HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
+                   paging_states paging_exchange paging_user paging_whole tlb mapper mapper_audit heap heap_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
 HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
@@ -33,7 +33,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_mapper
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states smp_mapper
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
 HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)

@@ -1,4 +1,4 @@
-/* What the tests of page tables share: a machine with 16 MiB, one space, and short names for what
+/* What the tests of page tables share: a machine with a few MiB, one space, and short names for what
  * is done to it. Every test ends with the space destroyed and no frame lost. */
 #ifndef PAGING_RIG_H
 #define PAGING_RIG_H
@@ -16,12 +16,16 @@
 #define HIGH    (-LOW_END) /* the first address of the upper half */
 #define LEVELS  ((unsigned)machine.cpu.levels)
 
+#ifndef RIG_RAM
+#define RIG_RAM (16 * MIB)
+#endif
+
 static struct space space;
 static uint64_t frames_at_start;
 
 static inline int start_with(unsigned levels)
 {
-    machine_start_simple(16 * MIB);
+    machine_start_simple(RIG_RAM);
     machine.cpu.levels = (uint8_t)levels;
     frames_at_start = machine_free_frames();
     assert_int_equal(MM_OK, paging_create(&space));

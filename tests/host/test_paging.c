@@ -489,17 +489,33 @@ static void every_failing_allocation_changes_nothing(void **state)
     }
 }
 
-static void memory_that_runs_out_leaves_the_space_usable(void **state)
+/* Not a call that fails, but memory that ends in the middle of one. */
+static void memory_that_runs_out_anywhere_changes_nothing(void **state)
 {
     (void)state;
     static paddr_t frames[16 * MIB / PAGE_BYTES];
-    uint64_t taken = machine_free_frames() - 10;
-    assert_int_equal(MM_OK, pmm_alloc_batch(taken, NULL, frames));
-    uint64_t before = snapshot();
-    assert_int_equal(MM_NOMEM, paging_map(&space, VA(PAGE_BYTES), PA(0), 100 * 512, RW, CACHE_WB));
-    assert_int_equal(before, snapshot());
-    map(PAGE_BYTES, 0, 3 * 512, RW);
-    assert_int_equal(MM_OK, pmm_free_batch(frames, taken));
+    const struct {
+        mm_status_t (*operation)(void);
+        unsigned tables;
+    } cases[] = {{map_far, 5}, {unmap_in_huge_page, 3}, {map_many, 516}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        map(GIB, GIB, 2 * GIB / PAGE_BYTES, RW);
+        const unsigned tables = cases[i].tables, step = tables < 20 ? 1 : 43;
+        for (unsigned left = 0; left <= tables;
+             left = left + step > tables ? left + 1 : left + step) {
+            uint64_t taken = machine_free_frames() - left;
+            assert_int_equal(MM_OK, pmm_alloc_batch(taken, NULL, frames));
+            uint64_t before = snapshot();
+            mm_status_t status = cases[i].operation();
+            assert_int_equal(left < tables ? MM_NOMEM : MM_OK, status);
+            if (left < tables)
+                assert_int_equal(before, snapshot());
+            assert_true(paging_validate(&space));
+            assert_int_equal(MM_OK, pmm_free_batch(frames, taken));
+        }
+        paging_destroy(&space);
+        assert_int_equal(MM_OK, paging_create(&space));
+    }
 }
 
 int main(void)
@@ -527,7 +543,7 @@ int main(void)
         TEST(creation_without_memory_fails_cleanly),
         TEST(validation_sees_each_kind_of_damage),
         TEST(every_failing_allocation_changes_nothing),
-        TEST(memory_that_runs_out_leaves_the_space_usable),
+        TEST(memory_that_runs_out_anywhere_changes_nothing),
     };
     return cmocka_run_group_tests_name("paging", tests, NULL, NULL);
 }

@@ -2,10 +2,6 @@
  * present, and that what others hold is waited for. */
 #include "paging_rig.h"
 
-/* Inside of mm/paging/. */
-mm_status_t paging_reserve(struct space *space, vaddr_t va, uint64_t npages, pte_t state);
-mm_status_t paging_reserved(struct space *space, vaddr_t va, pte_t *out);
-
 #define ACCESSED 0x20ull
 #define DIRTY    0x40ull
 
@@ -222,30 +218,33 @@ static void keys_need_a_cpu_that_has_them(void **state)
 
 /* --- States --------------------------------------------------------------- */
 
-static void reserve(uint64_t va, uint64_t npages, uint64_t state)
+#define EMPTY KIND(ENTRY_EMPTY)
+
+static void reserve(uint64_t va, uint64_t npages, const struct page_state *s)
 {
-    assert_int_equal(MM_OK, paging_reserve(&space, VA(va), npages, (pte_t){state}));
+    assert_int_equal(MM_OK, paging_set(&space, VA(va), npages, EMPTY, s));
     assert_true(paging_validate(&space));
 }
 
 static void a_reserved_range_is_neither_mapped_nor_free(void **state)
 {
     (void)state;
-    const uint64_t guard = 3 << 9 | 0x12345000;
-    reserve(GIB, 4, guard);
+    const struct page_state guard = {.kind = 3, .value = 0x12345};
+    reserve(GIB, 4, &guard);
     uint64_t before = snapshot();
     struct mapping m;
-    pte_t e;
-    assert_int_equal(MM_OK, paging_reserved(&space, VA(GIB + 3 * PAGE_BYTES), &e));
-    assert_int_equal(guard, e.raw);
-    assert_int_equal(MM_NOTFOUND, paging_reserved(&space, VA(GIB + 4 * PAGE_BYTES), &e));
+    assert_int_equal(MM_OK, paging_look(&space, VA(GIB + 3 * PAGE_BYTES), &m));
+    assert_int_equal(3, m.kind);
+    assert_int_equal(0x12345, m.value);
+    assert_int_equal(MM_OK, paging_look(&space, VA(GIB + 4 * PAGE_BYTES), &m));
+    assert_int_equal(ENTRY_EMPTY, m.kind);
     assert_false(look(GIB).present);
     assert_int_equal(MM_NOTFOUND, paging_query(&space, VA(GIB), &m));
     assert_int_equal(MM_NOTFOUND, paging_unmap(&space, VA(GIB), 1));
     assert_int_equal(MM_NOTFOUND, paging_protect(&space, VA(GIB), 1, RW, CACHE_WB));
     assert_int_equal(MM_EXISTS, paging_map(&space, VA(GIB + PAGE_BYTES), PA(0), 1, RW, CACHE_WB));
     assert_int_equal(MM_EXISTS, paging_map(&space, VA(0), PA(0), GIB / 2048, RW, CACHE_WB));
-    assert_int_equal(MM_EXISTS, paging_reserve(&space, VA(GIB), 1, (pte_t){guard}));
+    assert_int_equal(MM_EXISTS, paging_set(&space, VA(GIB), 1, EMPTY, &guard));
     assert_int_equal(before, snapshot());
     vaddr_t cursor = VA(0);
     assert_int_equal(MM_NOTFOUND, paging_next(&space, &cursor, &m));
@@ -259,10 +258,11 @@ static void a_reserved_range_is_neither_mapped_nor_free(void **state)
 static void a_large_reservation_takes_few_entries(void **state)
 {
     (void)state;
-    reserve(TIB, TIB / PAGE_BYTES, 1 << 9); /* two entries of the PML4 */
+    reserve(TIB, TIB / PAGE_BYTES, &(struct page_state){.kind = 1}); /* two entries of the PML4 */
     assert_int_equal(LEVELS - 3, space.ntables);
-    pte_t e;
-    assert_int_equal(MM_OK, paging_reserved(&space, VA(2 * TIB - 1), &e));
+    struct mapping m;
+    assert_int_equal(MM_OK, paging_look(&space, VA(2 * TIB - 1), &m));
+    assert_int_equal(1, m.kind);
     assert_int_equal(MM_EXISTS, paging_map(&space, VA(TIB + GIB), PA(0), 1, RW, CACHE_WB));
     map(TIB - PAGE_BYTES, 0, 1, RW);
     unmap(TIB - PAGE_BYTES, 1);
