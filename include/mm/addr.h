@@ -50,6 +50,10 @@ static inline vaddr_t va_add(vaddr_t va, uint64_t bytes)
 {
     return VA(va.v + bytes);
 }
+static inline vaddr_t va_sub(vaddr_t va, uint64_t bytes)
+{
+    return VA(va.v - bytes);
+}
 
 /* Bytes from a to b; the caller knows that a <= b. */
 static inline uint64_t pa_diff(paddr_t a, paddr_t b)

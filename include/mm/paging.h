@@ -230,6 +230,11 @@ mm_status_t paging_find_empty(struct space *space, vaddr_t from, vaddr_t limit, 
  * about to free is there until all CPUs have forgotten it. errors: MM_RANGE */
 mm_status_t paging_look(struct space *space, vaddr_t va, struct mapping *out) MUST_USE;
 
+/* The nearest entry of one of these kinds (ENTRY_EMPTY may be one) that is at va or in front of it,
+ * but not wholly below floor. errors: MM_NOTFOUND, MM_RANGE */
+mm_status_t paging_look_back(struct space *space, unsigned kinds, vaddr_t va, vaddr_t floor,
+                             struct mapping *out) MUST_USE;
+
 /* Iterate as paging_next does, over runs of all these kinds; a run has one kind, and states in it
  * say the same. ENTRY_EMPTY cannot be iterated over. errors: MM_NOTFOUND */
 mm_status_t paging_next_of(struct space *space, unsigned kinds, vaddr_t *cursor,
@@ -249,6 +254,24 @@ mm_status_t paging_translate(struct space *space, vaddr_t va, paddr_t *out) MUST
  * is as it was when it was read: what others change meanwhile is seen or not.
  * errors:  MM_NOTFOUND when there is no further one */
 mm_status_t paging_next(struct space *space, vaddr_t *cursor, struct mapping *out) MUST_USE;
+
+/* An entry on the way down to an address, as the CPU reads it. */
+struct paging_step {
+    paddr_t table;  /* that it is in */
+    unsigned level; /* of that: 1 PT, 2 PD, 3 PDPT, 4 PML4, 5 PML5 */
+    unsigned slot;
+    uint64_t raw;
+    bool is_table;    /* it leads to the table of the next step, of which it says: */
+    unsigned entries; /* in use */
+    bool has_states;  /* or had */
+    bool stays;       /* also when it is empty */
+    bool locked;      /* by an operation, at that moment */
+};
+#define PAGING_STEPS 5u
+
+/* The way to va, for people: the entries from the root down to what paging_look looks at.
+ * out: their number; 0 if va is not canonical */
+unsigned paging_walk(struct space *space, vaddr_t va, struct paging_step steps[PAGING_STEPS]);
 
 /* Use the space on this CPU instead of the one before, forgetting every cached translation; but for the
  * global ones of the upper half, if both have the same. */

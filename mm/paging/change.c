@@ -45,8 +45,11 @@ static bool look(struct change *c, pte_t link, unsigned level, struct part p)
     unsigned first = part_first(p, level), end = part_end(p, level);
     if (level == LEVEL_PT)
         return suits_surely(c, link) || all_suit(c, table, first, end);
+    bool skip_empty = (c->over & ~c->cut & KIND(ENTRY_EMPTY)) != 0;
     for (unsigned i = first; i < end; i++) {
         pte_t e = pte_read(&table[i]);
+        if (e.raw == 0 && skip_empty)
+            continue;
         if (pte_is_table(e, level)) {
             e = table_lock(&table[i]);
             c->locked++;
@@ -75,6 +78,8 @@ static void let_go(struct change *c, pte_t link, unsigned level, struct part p)
     unsigned end = part_end(p, level);
     for (unsigned i = part_first(p, level); i < end && c->locked > 0; i++) {
         pte_t e = pte_read(&table[i]), before = pte_before(e);
+        if (e.raw == 0)
+            continue;
         if (pte_is_leaving(e)) {
             pte_write(&table[i], c->final);
             if (pte_is_table(before, level))

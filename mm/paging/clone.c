@@ -52,6 +52,8 @@ static bool tell_all(struct clone *w, pte_t link, unsigned level, unsigned end)
     const pte_t *table = child_of(link);
     for (unsigned i = 0; i < end; i++) {
         pte_t e = pte_read(&table[i]);
+        if (e.raw == 0)
+            continue;
         if (pte_is_table(e, level) ? !tell_all(w, e, level - 1, TABLE_SLOTS)
                                    : pte_is_owned(e) && !tell_page(w, e, level))
             return false;
@@ -95,6 +97,10 @@ static void copy(struct clone *w, pte_t *table, pte_t *to, unsigned level, unsig
 {
     for (unsigned i = 0; i < end; i++) {
         pte_t e = pte_read(&table[i]);
+        if (e.raw == 0) {
+            pte_write(&to[i], e);
+            continue;
+        }
         vaddr_t va = slot_va(base, i, level);
         if (pte_is_table(e, level)) {
             paddr_t frame = pool_take(&w->change.pool);

@@ -36,6 +36,7 @@ struct found {
     pte_t e;
     unsigned level;
     const pte_t *slot;
+    bool alone;       /* nothing at all is in this table: one that stays */
     uint64_t changes; /* when it began */
 };
 
@@ -46,6 +47,7 @@ static inline __attribute__((always_inline)) bool try_find(const struct space *s
 {
     const struct hhdm window = hhdm;
     paddr_t table = space->root;
+    out->alone = false;
     out->changes = __atomic_load_n(&space->changes, __ATOMIC_ACQUIRE);
 #pragma clang loop unroll(full)
     for (unsigned level = LEVEL_PML5; level >= LEVEL_PT; level--) {
@@ -62,6 +64,7 @@ static inline __attribute__((always_inline)) bool try_find(const struct space *s
         out->slot = slot;
         if (!pte_is_table(e, level))
             break;
+        out->alone = table_count(e) == 0;
         table = pte_table(e);
     }
     return true;
@@ -149,15 +152,27 @@ mm_status_t paging_translate(struct space *space, vaddr_t va, paddr_t *out)
 
 /* --- Iteration ------------------------------------------------------------ */
 
-/* The first address behind the entry that covers va. */
+/* The first address behind the entry that covers va; behind its table, if that is empty. */
 static inline vaddr_t entry_end(const struct found *f, vaddr_t va)
 {
-    return va_add(va_align_down(va, level_bytes(f->level)), level_bytes(f->level));
+    uint64_t bytes = level_bytes(f->alone ? f->level + 1 : f->level);
+    return va_add(va_align_down(va, bytes), bytes);
 }
 
-/* The slot behind one that covers va: in the same table but for 1 of 512, without the walk from the
- * root. *va becomes the first address there; false at the end of all. */
-static bool go_on(const struct space *space, struct found *f, vaddr_t *va)
+/* How many slots are empty from this one on, which is i in its table: not beyond that half of it (a
+ * root's end where the hole is), and less its last. */
+static unsigned count_empty(const pte_t *slot, unsigned i)
+{
+    unsigned n = 0, room = TABLE_SLOTS / 2 - 1 - i % (TABLE_SLOTS / 2);
+    while (n < room && read_slot(slot + n).raw == 0)
+        n++;
+    return n;
+}
+
+/* The slot behind one that covers va, some empty ones passed over if that is wanted: in the same table
+ * as a rule, without the walk from the root. *va becomes the first address there; false at the end of
+ * all. */
+static bool go_on(const struct space *space, struct found *f, vaddr_t *va, bool pass)
 {
     vaddr_t next = entry_end(f, *va);
     if (!canonical(space, next))
@@ -165,16 +180,20 @@ static bool go_on(const struct space *space, struct found *f, vaddr_t *va)
     if (va_eq(next, VA(0)) || is_kernels(space, next))
         return false;
     *va = next;
-    if (level_slot(next, f->level) != 0) {
+    unsigned i = level_slot(next, f->level);
+    if (i != 0) {
         struct found beside = *f;
-        beside.slot++;
+        unsigned empty = pass ? count_empty(f->slot + 1, i) : 0;
+        beside.slot += 1 + empty;
         beside.e = pte_before(read_slot(beside.slot));
-        if (!has_changed(space, f->changes) && !pte_is_table(beside.e, f->level)) {
+        if (!has_changed(space, f->changes)) {
+            *va = va_add(next, empty * level_bytes(f->level));
             *f = beside;
-            return true;
+            if (!pte_is_table(beside.e, f->level))
+                return true;
         }
     }
-    find(space, next, f);
+    find(space, *va, f);
     return true;
 }
 
@@ -240,12 +259,47 @@ mm_status_t paging_next_of(struct space *space, unsigned kinds, vaddr_t *cursor,
         return MM_NOTFOUND;
     find(space, va, &f);
     while ((KIND(pte_kind(f.e)) & kinds) == 0 || !va_aligned(va, level_bytes(f.level)))
-        if (!go_on(space, &f, &va))
+        if (!go_on(space, &f, &va, true))
             return MM_NOTFOUND;
     struct mapping run = describe(&f, va);
     follow(space, &f, &va, &run);
     *cursor = va_eq(va, VA(0)) ? VA(UINT64_MAX) : va; /* no entry begins at the last byte */
     *out = run;
+    return MM_OK;
+}
+
+/* To the slot in front of the one that covers va: in the same table but for 1 of 512. *va becomes its
+ * last address; false at the beginning of all. */
+static bool go_back(const struct space *space, struct found *f, vaddr_t *va)
+{
+    vaddr_t first = va_align_down(*va, level_bytes(f->level));
+    if (va_eq(first, VA(0)) || !canonical(space, va_sub(first, 1)))
+        return false;
+    *va = va_sub(first, 1);
+    if (level_slot(first, f->level) != 0) {
+        struct found beside = *f;
+        beside.slot--;
+        beside.e = pte_before(read_slot(beside.slot));
+        if (!has_changed(space, f->changes) && !pte_is_table(beside.e, f->level)) {
+            *f = beside;
+            return true;
+        }
+    }
+    find(space, *va, f);
+    return true;
+}
+
+mm_status_t paging_look_back(struct space *space, unsigned kinds, vaddr_t va, vaddr_t floor,
+                             struct mapping *out)
+{
+    if (!canonical(space, va))
+        return MM_RANGE;
+    struct found f;
+    find(space, va, &f);
+    while ((KIND(pte_kind(f.e)) & kinds) == 0)
+        if (!go_back(space, &f, &va) || va_lt(va, floor))
+            return MM_NOTFOUND;
+    *out = describe(&f, va);
     return MM_OK;
 }
 
@@ -296,10 +350,51 @@ mm_status_t paging_find_empty(struct space *space, vaddr_t from, vaddr_t limit, 
         again = va_lt(end, start);
         if (again)
             va = start;
-        else if (!go_on(space, &f, &va))
+        else if (!go_on(space, &f, &va, false))
             break;
     }
     if (found)
         *out = start;
     return found ? MM_OK : MM_NOTFOUND;
+}
+
+/* --- For people ----------------------------------------------------------- */
+
+static struct paging_step describe_step(paddr_t table, unsigned level, unsigned slot, pte_t e)
+{
+    struct paging_step step = {.table = table, .level = level, .slot = slot, .raw = e.raw};
+    if (!pte_is_table(e, level))
+        return step;
+    step.is_table = true;
+    step.entries = table_count(e);
+    step.has_states = (e.raw & TABLE_STATES) != 0;
+    step.stays = (e.raw & TABLE_PINNED) != 0;
+    step.locked = (e.raw & TABLE_LOCKED) != 0;
+    return step;
+}
+
+/* 0 if it must begin again. */
+static unsigned try_walk(const struct space *space, vaddr_t va, struct paging_step *steps)
+{
+    uint64_t changes = __atomic_load_n(&space->changes, __ATOMIC_ACQUIRE);
+    paddr_t table = space->root;
+    unsigned n = 0;
+    for (unsigned level = space->levels;; level--) {
+        unsigned slot = level_slot(va, level);
+        pte_t e = read_slot(table_at(table) + slot);
+        if (has_changed(space, changes))
+            return 0;
+        steps[n++] = describe_step(table, level, slot, e);
+        if (!pte_is_table(e, level))
+            return n;
+        table = pte_table(e);
+    }
+}
+
+unsigned paging_walk(struct space *space, vaddr_t va, struct paging_step steps[PAGING_STEPS])
+{
+    unsigned n = 0;
+    while (canonical(space, va) && n == 0)
+        n = try_walk(space, va, steps);
+    return n;
 }
