@@ -35,6 +35,9 @@ enum lock_order {
     LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
     LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
     LOCK_SPACE = 30,  /* mm/paging/: tables; those that one operation holds count as one lock */
+    LOCK_WINDOW = 32, /* mm/vmm/window.c: the addresses of the kernel's window */
+    LOCK_NAMES = 34,  /* mm/vmm/names.c: adding a name */
+    LOCK_SHARES = 36, /* mm/vmm/shares.c: the record of a block; one at a time */
     LOCK_FRAMES = 40, /* below the tables; the pmm itself has no lock */
     LOCK_LOG = 90,    /* kernel/console/print.c: the consoles; last, as everything may log */
 };

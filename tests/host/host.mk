@@ -9,7 +9,8 @@ HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
-                   paging_states paging_exchange paging_user paging_walk paging_whole tlb mapper mapper_audit heap heap_model
+                   paging_states paging_exchange paging_user paging_walk paging_whole tlb mapper mapper_audit heap heap_model \
+                   vmm_window vmm_units
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
 HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
@@ -33,7 +34,8 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states smp_mapper
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states smp_mapper \
+                   smp_vmm_units
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
 HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)
@@ -74,7 +76,7 @@ host-test: $(HOST_TESTS)
 	  timeout $(HOST_TIMEOUT) $$test || { echo "$$test: exit status $$?"; failed=1; }; \
 	done; exit $$failed
 
-# ---- layering: heap -> mapper -> paging -> pmm -> region, port -----------------------------------
+# ---- layering: heap -> vmm -> mapper -> paging -> pmm -> region, port -----------------------------------
 MM_ALLOW_ALL    := port_cpu_id port_relax lock_check_acquire lock_note_acquired lock_check_release \
                    memcpy memmove memset memset64 __stack_chk_fail __stack_chk_guard port_panic hhdm
 MM_ALLOW_region :=
@@ -88,10 +90,11 @@ MM_ALLOW_paging := pmm_alloc_batch pmm_free_frame pmm_free_batch pmm_is_used por
                    port_set_root port_tlb_shootdown port_tlb_flush_all
 MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_create paging_destroy \
                    paging_map paging_next paging_switch port_cpu
+MM_ALLOW_vmm    := pmm_alloc_batch pmm_free_frame pmm_free_frames strcmp
 MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
 
 # What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.
-MM_ROOMS   := paging pmm
+MM_ROOMS   := paging pmm vmm
 MM_ROOM_OF  = $(filter $(BUILD)/mm/$(1)/%,$(MM_OBJS))
 MM_LAYERS  := $(filter-out $(foreach r,$(MM_ROOMS),$(call MM_ROOM_OF,$(r))),$(MM_OBJS)) \
               $(MM_ROOMS:%=$(BUILD)/mm/%.room.o)
