@@ -34,6 +34,8 @@
 enum lock_order {
     LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
     LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
+    LOCK_SPACES = 22, /* mm/vmm/vmm.c: the list of spaces */
+    LOCK_RANGES = 24, /* mm/vmm/record.c: records that are divided, devices that are mapped */
     LOCK_SPACE = 30,  /* mm/paging/: tables; those that one operation holds count as one lock */
     LOCK_WINDOW = 32, /* mm/vmm/window.c: the addresses of the kernel's window */
     LOCK_NAMES = 34,  /* mm/vmm/names.c: adding a name */

@@ -10,7 +10,7 @@ HOST_TIMEOUT ?= 120
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
                    paging_states paging_exchange paging_user paging_walk paging_whole tlb mapper mapper_audit heap heap_model \
-                   vmm_window vmm_units
+                   vmm_window vmm_units vmm vmm_user vmm_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
 HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
@@ -35,7 +35,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
 HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states smp_mapper \
-                   smp_vmm_units
+                   smp_vmm_units smp_vmm
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
 HOST_TSAN_OBJS  := $(HOST_TSAN_COMMON) $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/tests/host/test_%.o)
@@ -90,7 +90,11 @@ MM_ALLOW_paging := pmm_alloc_batch pmm_free_frame pmm_free_batch pmm_is_used por
                    port_set_root port_tlb_shootdown port_tlb_flush_all
 MM_ALLOW_mapper := region_validate pmm_alloc_frames pmm_free_frames paging_create paging_destroy \
                    paging_map paging_next paging_switch port_cpu
-MM_ALLOW_vmm    := pmm_alloc_batch pmm_free_frame pmm_free_frames strcmp
+MM_ALLOW_vmm    := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch \
+                   pmm_free_frame pmm_free_frames pmm_free_order pmm_free_batch pmm_is_used \
+                   port_cpu port_misuse strcmp paging_clone paging_create_user paging_destroy \
+                   paging_exchange paging_fill paging_find_empty paging_look paging_look_back paging_map \
+                   paging_next_of paging_note paging_seal paging_set paging_set_prot paging_switch
 MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
 
 # What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.

@@ -3,10 +3,8 @@
 #include "../../mm/vmm/names.h"
 #include "../../mm/vmm/shares.h"
 #include "../../mm/vmm/window.h"
-#include "mm/pmm.h"
+#include "mm/vmm.h"
 #include "smp_rig.h"
-
-#define VMM_WINDOW_BASE 0xffffc00000000000ull
 
 static int start(void **state)
 {

@@ -2,9 +2,10 @@
 #include "../../mm/vmm/window.h"
 #include "machine.h"
 #include "mm/pmm.h"
+#include "mm/vmm.h"
 #include "test.h"
 
-#define BASE 0xffffc00000000000ull
+#define BASE VMM_WINDOW_BASE
 #define PAGE PAGE_BYTES
 
 static int start(void **state)
