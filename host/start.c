@@ -7,6 +7,7 @@
 #include "machine.h"
 #include "mm/mapper.h"
 #include "mm/paging.h"
+#include "mm/vmm.h"
 
 #define IMAGE_VA 0xffffffff80000000ull
 
@@ -15,7 +16,6 @@ static struct {
     struct arena arena;
     struct mem_region map[MEMORY_MAP_ENTRIES];
     size_t nmap;
-    struct space space;
     uint64_t init_ns;
 } host;
 
@@ -61,11 +61,14 @@ static mm_status_t start_tables(void)
         .image_pa = PA(IMAGE_PA),
         .map = host.map,
         .nmap = host.nmap,
+        .windows = VA(VMM_WINDOW_BASE),
+        .windows_end = VA(VMM_DEVICE_END),
     };
-    mm_status_t status = mapper_build(&input, &host.space);
-    if (status == MM_OK)
-        mapper_switch(&host.space);
-    return status;
+    mm_status_t status = mapper_build(&input, &vmm_kernel()->space);
+    if (status != MM_OK)
+        return status;
+    mapper_switch(&vmm_kernel()->space);
+    return vmm_init();
 }
 
 /* What was being done when it failed is in *what. */

@@ -1,5 +1,5 @@
-/* Spinlocks and reader-writer locks that keep interrupts off while held, with clang's thread-safety
- * annotations. Whoever waits goes on answering other CPUs through port_relax.
+/* Spinlocks that keep interrupts off while held, with clang's thread-safety annotations. Whoever waits
+ * goes on answering other CPUs through port_relax.
  *
  * A debug build (-DQL_DEBUG) records what each CPU holds, and panics with the names and the place
  * of the first acquire when the order below is broken, a lock is taken twice or one is released
@@ -17,23 +17,19 @@
 #else
 #define TS_ATTR(x)
 #endif
-#define CAPABILITY(name)      TS_ATTR(capability(name))
-#define GUARDED_BY(lock)      TS_ATTR(guarded_by(lock))
-#define PT_GUARDED_BY(lock)   TS_ATTR(pt_guarded_by(lock))
-#define REQUIRES(lock)        TS_ATTR(requires_capability(lock))
-#define REQUIRES_SHARED(lock) TS_ATTR(requires_shared_capability(lock))
-#define ACQUIRE(lock)         TS_ATTR(acquire_capability(lock))
-#define ACQUIRE_SHARED(lock)  TS_ATTR(acquire_shared_capability(lock))
-#define RELEASE(lock)         TS_ATTR(release_capability(lock))
-#define RELEASE_SHARED(lock)  TS_ATTR(release_shared_capability(lock))
-#define TRY_ACQUIRE(...)      TS_ATTR(try_acquire_capability(__VA_ARGS__))
-#define NO_LOCK_ANALYSIS      TS_ATTR(no_thread_safety_analysis)
+#define CAPABILITY(name)    TS_ATTR(capability(name))
+#define GUARDED_BY(lock)    TS_ATTR(guarded_by(lock))
+#define PT_GUARDED_BY(lock) TS_ATTR(pt_guarded_by(lock))
+#define REQUIRES(lock)      TS_ATTR(requires_capability(lock))
+#define ACQUIRE(lock)       TS_ATTR(acquire_capability(lock))
+#define RELEASE(lock)       TS_ATTR(release_capability(lock))
+#define TRY_ACQUIRE(...)    TS_ATTR(try_acquire_capability(__VA_ARGS__))
+#define NO_LOCK_ANALYSIS    TS_ATTR(no_thread_safety_analysis)
 
 /* The order, outer to inner, in the direction of the calls: a CPU that holds one takes only those
  * with higher numbers, so never two of one class. There is room between them. */
 enum lock_order {
     LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
-    LOCK_MAPPER = 20, /* mm/mapper.c: the list of ranges */
     LOCK_SPACES = 22, /* mm/vmm/vmm.c: the list of spaces */
     LOCK_RANGES = 24, /* mm/vmm/record.c: records that are divided, devices that are mapped */
     LOCK_SPACE = 30,  /* mm/paging/: tables; those that one operation holds count as one lock */
@@ -61,23 +57,10 @@ struct CAPABILITY("spinlock") spinlock {
     struct lock_id id;
 };
 
-/* Readers together, or one writer. All come in through one gate in the order of arrival, so neither
- * side starves: a waiting writer holds the gate, and readers behind it wait. Hence no CPU may take
- * it for reading twice. */
-struct CAPABILITY("rwlock") rwlock {
-    struct ticket gate;
-    uint32_t readers; /* that are inside */
-    struct lock_id id;
-};
-
-/* The initialisers, for statics and in compound literals: SPINLOCK_INIT(LOCK_HEAP, "heap"). */
+/* The initialiser, for statics and in compound literals: SPINLOCK_INIT(LOCK_HEAP, "heap"). */
 #define SPINLOCK_INIT(order_, name_)                 \
     {                                                \
         .ticket = {0, 0}, .id = {(name_), (order_) } \
-    }
-#define RWLOCK_INIT(order_, name_)                               \
-    {                                                            \
-        .gate = {0, 0}, .readers = 0, .id = {(name_), (order_) } \
     }
 
 /* The checks of a debug build, in mm/lock.c: before waiting, when it is held, before releasing. */
@@ -85,7 +68,7 @@ struct CAPABILITY("rwlock") rwlock {
 void lock_check_acquire(const void *lock, const struct lock_id *id);
 void lock_note_acquired(const void *lock, const struct lock_id *id);
 void lock_check_release(const void *lock, const struct lock_id *id);
-/* True if this CPU holds the lock, as a reader or as the writer. */
+/* True if this CPU holds the lock. */
 bool lock_is_held(const void *lock);
 #else
 static inline void lock_check_acquire(const void *lock, const struct lock_id *id)
@@ -177,45 +160,6 @@ LOCK_INLINE bool spin_try_lock(struct spinlock *lock, irq_state_t *state)
     lock_note_acquired(lock, &lock->id);
     *state = before;
     return true;
-}
-
-/* Share the lock with other readers, interrupts off. */
-LOCK_INLINE irq_state_t read_lock(struct rwlock *lock) ACQUIRE_SHARED(lock) NO_LOCK_ANALYSIS
-{
-    irq_state_t state = irq_save();
-    lock_check_acquire(lock, &lock->id);
-    ticket_take(&lock->gate);
-    __atomic_fetch_add(&lock->readers, 1, __ATOMIC_RELAXED); /* the gate orders it */
-    ticket_give(&lock->gate);
-    lock_note_acquired(lock, &lock->id);
-    return state;
-}
-
-LOCK_INLINE void read_unlock(struct rwlock *lock, irq_state_t state)
-    RELEASE_SHARED(lock) NO_LOCK_ANALYSIS
-{
-    lock_check_release(lock, &lock->id);
-    __atomic_fetch_sub(&lock->readers, 1, __ATOMIC_RELEASE);
-    irq_restore(state);
-}
-
-/* Take the lock alone, interrupts off: closes the gate and waits until the last reader is out. */
-LOCK_INLINE irq_state_t write_lock(struct rwlock *lock) ACQUIRE(lock) NO_LOCK_ANALYSIS
-{
-    irq_state_t state = irq_save();
-    lock_check_acquire(lock, &lock->id);
-    ticket_take(&lock->gate);
-    while (__atomic_load_n(&lock->readers, __ATOMIC_ACQUIRE) != 0)
-        port_relax();
-    lock_note_acquired(lock, &lock->id);
-    return state;
-}
-
-LOCK_INLINE void write_unlock(struct rwlock *lock, irq_state_t state) RELEASE(lock) NO_LOCK_ANALYSIS
-{
-    lock_check_release(lock, &lock->id);
-    ticket_give(&lock->gate);
-    irq_restore(state);
 }
 
 #endif

@@ -1,49 +1,76 @@
-/* Owns: the stacks, and the knowledge of where the linker put what.
- * Relies on: kernel.ld; the boot context for physical addresses and the framebuffer.
+/* Owns: the boot CPU's stacks, and the knowledge of where the linker put what.
+ * Relies on: kernel.ld; the boot context for physical addresses.
  * Stage: any; layout_describe from "boot context" on. */
 #include "layout.h"
 
 #include "boot/context.h"
+#include "mm/vmm.h"
 
 extern const uint8_t image_start[], text_end[], rodata_start[], rodata_end[], data_start[],
     data_end[], image_end[];
 
-__attribute__((section(".bss.stacks"), aligned(LAYOUT_PAGE))) struct cpu_stacks boot_stacks;
-
 _Static_assert(CONFIG_BOOT_STACK_BYTES % LAYOUT_PAGE == 0, "the boot stack is whole pages");
 _Static_assert(CONFIG_IST_STACK_BYTES % LAYOUT_PAGE == 0, "interrupt stacks are whole pages");
 
-/* Guard pages in the order in which struct cpu_stacks lays them out: ascending, as the mapper
- * asks. */
-static const char *const guard_names[] = {
+/* entry.S starts at the top of the first. */
+extern struct boot_stack_memory {
+    uint8_t guard[LAYOUT_PAGE];
+    uint8_t bytes[CONFIG_BOOT_STACK_BYTES];
+    struct {
+        uint8_t guard[LAYOUT_PAGE];
+        uint8_t bytes[CONFIG_IST_STACK_BYTES];
+    } ist[IST_STACKS];
+} boot_stack_memory;
+__attribute__((section(".bss.stacks"),
+               aligned(LAYOUT_PAGE))) struct boot_stack_memory boot_stack_memory;
+_Static_assert(offsetof(struct boot_stack_memory, bytes) == LAYOUT_PAGE, "entry.S");
+
+#define BASE(array)                  \
+    {                                \
+        (uint64_t)(uintptr_t)(array) \
+    } /* va_of, but constant */
+#define IST(i)                                                       \
+    {                                                                \
+        BASE(boot_stack_memory.ist[i].bytes), CONFIG_IST_STACK_BYTES \
+    }
+const struct cpu_stacks boot_stacks = {{
+    {BASE(boot_stack_memory.bytes), CONFIG_BOOT_STACK_BYTES},
+    IST(IST_DOUBLE_FAULT),
+    IST(IST_NMI),
+    IST(IST_MACHINE_CHECK),
+}};
+
+/* The guard pages under them: ascending, as the mapper asks. */
+static const char *const guard_names[STACKS] = {
     "boot stack guard",
     "double fault stack guard",
     "NMI stack guard",
     "machine check stack guard",
 };
-#define GUARDS (1 + IST_STACKS)
-_Static_assert(sizeof guard_names / sizeof guard_names[0] == GUARDS, "one name per guard");
+static struct image_part guards[STACKS];
 
-static struct image_part guards[GUARDS];
-
-static struct image_part page_at(const uint8_t *start)
+uint64_t layout_stack_bytes(unsigned stack)
 {
-    return (struct image_part){va_of(start), va_of(start + LAYOUT_PAGE)};
+    return boot_stacks.stack[stack].bytes;
 }
 
-vaddr_t layout_ist_top(const struct cpu_stacks *stacks, enum ist_stack stack)
+const char *layout_stack_name(unsigned stack)
 {
-    return va_of(stacks->ist[stack].bytes + CONFIG_IST_STACK_BYTES);
+    static const char *const names[STACKS] = {"stack", "double fault stack", "NMI stack",
+                                              "machine check stack"};
+    return names[stack];
+}
+
+vaddr_t layout_stack_top(const struct cpu_stacks *stacks, unsigned stack)
+{
+    return va_add(stacks->stack[stack].base, stacks->stack[stack].bytes);
 }
 
 bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t bytes)
 {
-    uint64_t boot = va_of(stacks->boot).v;
-    if (address >= boot && range_fits(address - boot, bytes, CONFIG_BOOT_STACK_BYTES))
-        return true;
-    for (unsigned i = 0; i < IST_STACKS; i++) {
-        uint64_t base = va_of(stacks->ist[i].bytes).v;
-        if (address >= base && range_fits(address - base, bytes, CONFIG_IST_STACK_BYTES))
+    for (unsigned i = 0; i < STACKS; i++) {
+        uint64_t base = va_number(stacks->stack[i].base);
+        if (address >= base && range_fits(address - base, bytes, stacks->stack[i].bytes))
             return true;
     }
     return false;
@@ -67,9 +94,10 @@ uint64_t layout_image_bytes(void)
 void layout_describe(struct mapper_input *out)
 {
     const struct boot_context *boot = boot_context();
-    guards[0] = page_at(boot_stacks.guard);
-    for (unsigned i = 0; i < IST_STACKS; i++)
-        guards[1 + i] = page_at(boot_stacks.ist[i].guard);
+    for (unsigned i = 0; i < STACKS; i++) {
+        vaddr_t stack = boot_stacks.stack[i].base;
+        guards[i] = (struct image_part){va_add(stack, -(uint64_t)LAYOUT_PAGE), stack};
+    }
 
     *out = (struct mapper_input){
         .text = {va_of(image_start), va_of(text_end)},
@@ -77,11 +105,10 @@ void layout_describe(struct mapper_input *out)
         .data = {va_of(data_start), va_of(data_end)},
         .guards = guards,
         .guard_names = guard_names,
-        .nguards = GUARDS,
+        .nguards = STACKS,
         .image_va = boot->image_va,
         .image_pa = boot->image_pa,
-        .have_framebuffer = boot->have_framebuffer,
-        .framebuffer_pa = boot->framebuffer.base,
-        .framebuffer_bytes = boot->framebuffer.pitch * boot->framebuffer.height,
+        .windows = VA(VMM_WINDOW_BASE),
+        .windows_end = VA(VMM_DEVICE_END),
     };
 }

@@ -16,24 +16,30 @@
 /* Interrupt stacks, in the order of their IST numbers (1, 2, 3). */
 enum ist_stack { IST_DOUBLE_FAULT, IST_NMI, IST_MACHINE_CHECK, IST_STACKS };
 
-/* All stacks of a CPU, each above a page that stays unmapped. The boot CPU's are in .bss; those of
- * the others are put together of frames in the device window (cpu_stacks.c). */
-struct ist_memory {
-    uint8_t guard[LAYOUT_PAGE];
-    uint8_t bytes[CONFIG_IST_STACK_BYTES];
-};
+/* A CPU's stacks: the one that it works on, then those of interrupts. Each lies above a page that
+ * stays unmapped. */
+#define STACKS       (1 + IST_STACKS)
+#define STACK_IST(i) (1 + (i))
 struct cpu_stacks {
-    uint8_t guard[LAYOUT_PAGE];
-    uint8_t boot[CONFIG_BOOT_STACK_BYTES]; /* entry.S knows this offset */
-    struct ist_memory ist[IST_STACKS];
+    struct {
+        vaddr_t base;
+        uint64_t bytes;
+    } stack[STACKS];
 };
-extern struct cpu_stacks boot_stacks;
 
-_Static_assert(offsetof(struct cpu_stacks, boot) == LAYOUT_PAGE, "entry.S computes the stack top");
-_Static_assert(sizeof(struct cpu_stacks) % LAYOUT_PAGE == 0, "stacks are whole pages");
+/* Those of the boot CPU, in .bss; those of the others come from cpu_stacks.c. */
+extern const struct cpu_stacks boot_stacks;
 
-/* First byte behind an interrupt stack. */
-vaddr_t layout_ist_top(const struct cpu_stacks *stacks, enum ist_stack stack);
+/* Bytes of a stack, and its name behind that of the CPU: "double fault stack". */
+uint64_t layout_stack_bytes(unsigned stack);
+const char *layout_stack_name(unsigned stack);
+
+/* First byte behind a stack; the same of an interrupt stack. */
+vaddr_t layout_stack_top(const struct cpu_stacks *stacks, unsigned stack);
+static inline vaddr_t layout_ist_top(const struct cpu_stacks *stacks, enum ist_stack stack)
+{
+    return layout_stack_top(stacks, STACK_IST(stack));
+}
 
 /* True if [address, address + bytes) lies in one of these stacks, not in a guard. */
 bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t bytes);
@@ -45,7 +51,7 @@ bool layout_in_text(uint64_t address);
 vaddr_t layout_image_start(void);
 uint64_t layout_image_bytes(void);
 
-/* The mapper's input but for the memory map: image parts, guards, the context's framebuffer. */
+/* The mapper's input but for the memory map: image parts, guards, what is left to the vmm. */
 void layout_describe(struct mapper_input *out);
 #endif
 

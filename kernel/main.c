@@ -22,6 +22,7 @@
 #include "monitor/monitor.h"
 #include "options.h"
 #include "report/report.h"
+#include "user/fault.h"
 
 /* Text on the screen from here on, through the loader's mapping until memory is ours. */
 static void start_console(void)
@@ -36,7 +37,7 @@ static void start_firmware(void)
     acpi_init();
     clock_init();
     nodes_init();
-    runtime_init(); /* last of these: its space holds the devices that are mapped by now */
+    runtime_init();
     cpus_start();
 }
 
@@ -103,6 +104,7 @@ _Noreturn void kmain(void)
     start_console();    /* the screen */
     cpu_protect();      /* WP, NX, SMEP, SMAP, UMIP, PGE */
     memory_take_over(); /* frames, our page tables, the heap; nothing of the loader's is in use */
+    fault_init();       /* page faults that are resolved */
     start_firmware();   /* ACPI, a clock, nodes, runtime services, work for all CPUs */
 
     (void)selfcheck_run();

@@ -15,8 +15,8 @@
 #include "layout.h"
 #include "mm/early.h"
 #include "mm/hhdm.h"
-#include "mm/mapper.h"
 #include "mm/string.h"
+#include "mm/vmm.h"
 #include "panic/panic.h"
 
 #define COMPLAINTS_MAX 8  /* about one response; a map can have hundreds of bad entries */
@@ -73,7 +73,7 @@ static const void *readable(enum request request, const char *field, uint64_t ad
     const char *why = NULL;
     if (address < hhdm_base)
         why = "is below the direct map";
-    else if (!range_fits(address - hhdm_base, bytes, MAPPER_DEVICE_BASE - hhdm_base))
+    else if (!range_fits(address - hhdm_base, bytes, VMM_DEVICE_BASE - hhdm_base))
         why = "is beyond the direct map";
     else if (address % 8 != 0 && bytes > 1)
         why = "is not aligned";
@@ -128,9 +128,9 @@ static void read_hhdm(void)
 {
     const struct limine_hhdm_response *r = needed_response(REQUEST_HHDM, sizeof *r);
     uint64_t offset = r->offset;
-    if (offset < -cpu_lower_end() || offset >= MAPPER_DEVICE_BASE || offset % PAGE_BYTES != 0)
+    if (offset < -cpu_lower_end() || offset >= VMM_WINDOW_BASE || offset % PAGE_BYTES != 0)
         panic("boot context: HHDM: offset 0x%lx is not a page in the higher half below 0x%llx",
-              offset, MAPPER_DEVICE_BASE);
+              offset, VMM_WINDOW_BASE);
     context.hhdm_base = VA(offset);
 }
 
@@ -297,7 +297,7 @@ static bool framebuffer_is_usable(const struct limine_framebuffer *f)
         complain(request, "height", f->height, "cannot be");
     else if (f->pitch < f->width * 4 || f->pitch > FRAMEBUFFER_BYTES_MAX / f->height)
         complain(request, "pitch", f->pitch, "does not fit the width and height");
-    else if (!range_fits(base, f->pitch * f->height, MAPPER_DEVICE_BASE - context.hhdm_base.v))
+    else if (!range_fits(base, f->pitch * f->height, VMM_DEVICE_BASE - context.hhdm_base.v))
         complain(request, "address", f->address, "is not in the direct map");
     else if (!range_fits(base, f->pitch * f->height, 1ull << cpu_info()->phys_bits))
         complain(request, "address", f->address, "is beyond what the CPU can address");

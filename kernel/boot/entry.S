@@ -7,7 +7,7 @@
 
     .section .text.entry, "ax", @progbits
     .globl kernel_entry
-    .hidden kernel_entry, cpus_all
+    .hidden kernel_entry, cpus_all, boot_stack_memory
     .type kernel_entry, @function
 kernel_entry:
     cli
@@ -15,7 +15,7 @@ kernel_entry:
     shlq $32, %rdx
     orq %rdx, %rax
     movq %rax, entry_tsc(%rip)
-    leaq boot_stacks + LAYOUT_PAGE + CONFIG_BOOT_STACK_BYTES(%rip), %rsp
+    leaq boot_stack_memory + LAYOUT_PAGE + CONFIG_BOOT_STACK_BYTES(%rip), %rsp
     /* No flag is left over: with AC set there is no SMAP, with NT no IRET, with DF no memcpy. */
     pushq $2
     popfq

@@ -3,7 +3,8 @@
  * Stage: "early" (memory_open_early), then "take over", once, on the boot CPU.
  *
  * Promises, in this order: early memory; a map that can be trusted; the direct map's window;
- * frames; our own tables, in use and audited; all CPUs on them; the loader's memory; the heap. */
+ * frames; our own tables, in use and audited; virtual memory, the screen in it; all CPUs; the
+ * loader's memory; the heap. */
 #include "boot/memory.h"
 
 #include "boot/context.h"
@@ -17,6 +18,7 @@
 #include "mm/hhdm.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
+#include "mm/vmm.h"
 #include "panic/panic.h"
 
 /* Regions that we add to the loader's: our image, the framebuffer. */
@@ -28,7 +30,6 @@
 static uint8_t early_arena[CONFIG_EARLY_BYTES] __attribute__((aligned(PAGE_BYTES)));
 static struct mem_region *map;
 static size_t nmap;
-static struct space kernel_space;
 static paddr_t loader_root;
 static uint64_t frames_ticks;
 
@@ -111,22 +112,10 @@ static void open_direct_map(void)
     for (size_t i = 0; i < nmap; i++)
         if (mem_type_is_ram(map[i].type))
             end = pa_align_up(pa_end(map[i].base, map[i].bytes), FRAME_BYTES);
-    if (pa_diff(PA(0), end) > va_diff(base, VA(MAPPER_DEVICE_BASE)))
+    if (pa_diff(PA(0), end) > va_diff(base, VA(VMM_WINDOW_BASE)))
         panic("memory ends at 0x%lx: no room for it above the direct map's base 0x%lx",
               pa_number(end), va_number(base));
     hhdm_init(base, pa_diff(PA(0), end));
-}
-
-/* From here to the end of the function the console has no valid pixels: nothing may be printed. */
-static void switch_tables(void)
-{
-    const struct boot_framebuffer *framebuffer = &boot_context()->framebuffer;
-    mapper_switch(&kernel_space);
-    if (boot_context()->have_framebuffer) {
-        paddr_t page = pa_align_down(framebuffer->base, PAGE_BYTES);
-        vaddr_t pixels = va_add(VA(MAPPER_DEVICE_BASE), pa_diff(page, framebuffer->base));
-        console_move((void *)va_number(pixels)); /* mapped there by the table of ranges */
-    }
 }
 
 static void build_tables(void)
@@ -135,13 +124,37 @@ static void build_tables(void)
     layout_describe(&input);
     input.map = map;
     input.nmap = nmap;
-    must(mapper_build(&input, &kernel_space), "page tables");
+    must(mapper_build(&input, &vmm_kernel()->space), "page tables");
+}
+
+/* The loader's mapping of the screen goes with its tables; the console waits for ours. */
+static void switch_tables(void)
+{
+    console_move(NULL);
+    mapper_switch(&vmm_kernel()->space);
+    must(vmm_init(), "virtual memory");
+}
+
+static void map_screen(void)
+{
+    const struct boot_framebuffer *framebuffer = &boot_context()->framebuffer;
+    vaddr_t pixels;
+    if (!boot_context()->have_framebuffer)
+        return;
+    mm_status_t status =
+        vmm_map_device("framebuffer", framebuffer->base, framebuffer->pitch * framebuffer->height,
+                       CACHE_WC, &pixels);
+    if (status == MM_OK)
+        console_move((void *)va_number(pixels)); /* just mapped */
+    else
+        kprintf("framebuffer at 0x%lx: %s: the screen stays as it is\n",
+                pa_number(framebuffer->base), mm_status_name(status));
 }
 
 static void audit_tables(void)
 {
     struct mapper_audit audit;
-    if (!mapper_audit(&kernel_space, &audit))
+    if (!mapper_audit(&vmm_kernel()->space, &audit))
         panic(
             "page table audit: %lu writable and executable, %lu for user mode, %lu outside of any "
             "range, %lu not as listed; the first at 0x%lx",
@@ -166,6 +179,7 @@ void memory_take_over(void)
     open_frames();
     build_tables();
     switch_tables();
+    map_screen();
     audit_tables();
     if (cpus_adopt())
         (void)pmm_reclaim();
@@ -190,17 +204,27 @@ paddr_t memory_loader_root(void)
     return loader_root;
 }
 
-/* Where [pa, pa + bytes) is mapped already. */
+/* The pointer to pa in a mapping of [base, base + all) at va; NULL if it does not have all of
+ * [pa, pa + bytes). */
+static const void *reach_in(vaddr_t va, paddr_t base, uint64_t all, paddr_t pa, uint64_t bytes)
+{
+    if (pa_lt(pa, base) || !range_fits(pa_diff(base, pa), bytes, all))
+        return NULL;
+    return (const void *)va_number(va_add(va, pa_diff(base, pa))); /* the caller knows: mapped */
+}
+
+/* Where [pa, pa + bytes) is mapped already: at boot, or by an earlier call. */
 static const void *reach_mapped(paddr_t pa, uint64_t bytes)
 {
-    for (struct map_range r = {0}; mapper_next_range(&r);) {
-        if (r.prot == 0 || pa_lt(pa, r.pa))
-            continue;
-        if (range_fits(pa_diff(r.pa, pa), bytes, r.npages * PAGE_BYTES))
-            return (const void *)va_number(
-                va_add(r.va, pa_diff(r.pa, pa))); /* in a range: mapped */
-    }
-    return NULL;
+    const void *found = NULL;
+    for (struct map_range r = {0}; !found && mapper_next_range(&r);)
+        found = r.prot ? reach_in(r.va, r.pa, r.npages * PAGE_BYTES, pa, bytes) : NULL;
+    struct mapping m;
+    for (vaddr_t at = VA(VMM_DEVICE_BASE); !found &&
+                                           paging_next(&vmm_kernel()->space, &at, &m) == MM_OK &&
+                                           va_lt(m.va, VA(VMM_DEVICE_END));)
+        found = m.cache == CACHE_WB ? reach_in(m.va, m.pa, m.bytes, pa, bytes) : NULL;
+    return found;
 }
 
 const void *memory_reach(const char *name, paddr_t pa, uint64_t bytes)
@@ -218,7 +242,7 @@ const void *memory_reach(const char *name, paddr_t pa, uint64_t bytes)
             length = map[i].bytes;
         }
     vaddr_t va;
-    mm_status_t status = mapper_map_device(name, base, length, CACHE_WB, &va);
+    mm_status_t status = vmm_map_device(name, base, length, CACHE_WB, &va);
     if (status != MM_OK) {
         kprintf("%s at 0x%lx cannot be mapped: %s\n", name, pa_number(pa), mm_status_name(status));
         return NULL;

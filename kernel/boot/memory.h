@@ -15,8 +15,8 @@ void memory_open_early(void);
  * checked that it can be there. */
 const void *memory_of_loader(uint64_t address);
 
-/* Normalise the memory map, take the frames, build our tables and switch to them, audit them, take
- * the reclaimable frames, open the heap, move the console to our mapping of the framebuffer.
+/* Normalise the memory map, take the frames, build our tables and switch to them, audit them, start
+ * virtual memory with the framebuffer in it, take the reclaimable frames, open the heap.
  * Panics if the machine cannot go on. Afterwards nothing of the loader's is in use. */
 void memory_take_over(void);
 
@@ -30,7 +30,7 @@ uint64_t memory_frames_nsec(void);
 paddr_t memory_loader_root(void);
 
 /* A pointer to physical memory that need not be RAM of ours (firmware tables): through a mapping
- * that exists, else through a new one in the device window. NULL (logged) if that fails. */
+ * that exists, else through a new one among the devices. NULL (logged) if that fails. */
 const void *memory_reach(const char *name, paddr_t pa, uint64_t bytes);
 
 #endif

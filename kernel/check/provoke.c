@@ -9,6 +9,7 @@
 #include "mm/heap.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
+#include "mm/vmm.h"
 #include "panic/panic.h"
 
 /* The compiler must not know that these are wrong, or it would leave them out. */
@@ -119,6 +120,56 @@ static void frame_double_free(void)
     (void)pmm_free_frame(frame);
 }
 
+/* A kernel range of two pages, "provoked", to go wrong with. */
+static vaddr_t make_range(prot_t prot, enum vmm_backing backing)
+{
+    const struct vmm_want want = {
+        .name = "provoked", .npages = 2, .prot = prot, .backing = backing};
+    vaddr_t va;
+    if (vmm_alloc(vmm_kernel(), &want, &va) != MM_OK)
+        panic("no range to go wrong with");
+    return va;
+}
+
+static void range_guard(void)
+{
+    vaddr_t va = make_range(PROT_READ | PROT_WRITE, VMM_NOW);
+    write_to(hidden_pointer(va_number(va) - 8));
+}
+
+static void range_overrun(void)
+{
+    vaddr_t va = make_range(PROT_READ | PROT_WRITE, VMM_NOW);
+    write_to(hidden_pointer(va_number(va) + 2 * PAGE_BYTES + 4));
+}
+
+static void range_freed(void)
+{
+    vaddr_t va = make_range(PROT_READ | PROT_WRITE, VMM_NOW);
+    vmm_free_range(va);
+    read_from(hidden_pointer(va_number(va) + PAGE_BYTES + 4));
+}
+
+static void range_read_only(void)
+{
+    vaddr_t va = make_range(PROT_READ, VMM_LAZY);
+    read_from(hidden_pointer(va_number(va)));
+    write_to(hidden_pointer(va_number(va)));
+}
+
+static void range_reserved(void)
+{
+    vaddr_t va = make_range(PROT_READ | PROT_WRITE, VMM_RESERVED);
+    read_from(hidden_pointer(va_number(va)));
+}
+
+static void range_double_free(void)
+{
+    vaddr_t va = make_range(PROT_READ | PROT_WRITE, VMM_NOW);
+    vmm_free_range(va);
+    vmm_free_range(va);
+}
+
 static const struct provocation provocations[] = {
     {"plain", "a plain panic", plain},
     {"page-fault", "read an address that nothing is mapped at", page_fault},
@@ -133,6 +184,12 @@ static const struct provocation provocations[] = {
     {"gp", "read a non-canonical address", general_protection},
     {"heap-double-free", "free a heap block twice", heap_double_free},
     {"frame-double-free", "free a frame twice", frame_double_free},
+    {"range-guard", "write in front of a kernel range", range_guard},
+    {"range-overrun", "write behind a kernel range", range_overrun},
+    {"range-freed", "read from a kernel range that was freed", range_freed},
+    {"range-read-only", "write to a kernel range that is read-only", range_read_only},
+    {"range-reserved", "read from a kernel range without memory", range_reserved},
+    {"range-double-free", "free a kernel range twice", range_double_free},
 };
 #define PROVOCATIONS (sizeof provocations / sizeof provocations[0])
 

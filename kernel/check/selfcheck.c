@@ -150,6 +150,7 @@ struct selfcheck_result selfcheck_run(void)
     run_part(&selfcheck_cpu);
     run_part(&selfcheck_frames);
     run_part(&selfcheck_paging);
+    run_part(&selfcheck_vmm);
     run_part(&selfcheck_heap);
     run_part(&selfcheck_faults);
     run_part(&selfcheck_smp);

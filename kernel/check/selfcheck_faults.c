@@ -10,12 +10,12 @@
 
 #define RET 0xc3 /* the instruction */
 
-static void read_byte(void *address)
+void selfcheck_read(void *address)
 {
     (void)*(volatile uint8_t *)address;
 }
 
-static void write_byte(void *address)
+void selfcheck_write(void *address)
 {
     *(volatile uint8_t *)address = RET;
 }
@@ -25,8 +25,7 @@ static void call(void *address)
     ((void (*)(void))(uintptr_t)address)();
 }
 
-/* True if access(at) ends in a page fault at that address, with these bits of the error code. */
-static bool faults(void (*access)(void *), vaddr_t at, uint64_t error)
+bool selfcheck_faults_at(void (*access)(void *), vaddr_t at, uint64_t error)
 {
     struct trap_frame frame;
     if (traps_try(access, (void *)va_number(at), &frame))
@@ -37,8 +36,8 @@ static bool faults(void (*access)(void *), vaddr_t at, uint64_t error)
 
 static bool null_page_faults(void)
 {
-    EXPECT(faults(read_byte, VA(0), 0));
-    EXPECT(faults(write_byte, VA(8), FAULT_WRITE));
+    EXPECT(selfcheck_faults_at(selfcheck_read, VA(0), 0));
+    EXPECT(selfcheck_faults_at(selfcheck_write, VA(8), FAULT_WRITE));
     return true;
 }
 
@@ -46,14 +45,14 @@ static const uint8_t constant = RET;
 
 static bool rodata_is_read_only(void)
 {
-    EXPECT(faults(write_byte, va_of(&constant), FAULT_PRESENT | FAULT_WRITE));
+    EXPECT(selfcheck_faults_at(selfcheck_write, va_of(&constant), FAULT_PRESENT | FAULT_WRITE));
     return true;
 }
 
 static bool text_is_read_only(void)
 {
-    vaddr_t text = VA((uint64_t)(uintptr_t)read_byte);
-    EXPECT(faults(write_byte, text, FAULT_PRESENT | FAULT_WRITE));
+    vaddr_t text = VA((uint64_t)(uintptr_t)selfcheck_read);
+    EXPECT(selfcheck_faults_at(selfcheck_write, text, FAULT_PRESENT | FAULT_WRITE));
     return true;
 }
 
@@ -62,21 +61,21 @@ static bool data_is_not_executable(void)
     if (!cpu_info()->nx)
         return true;
     static uint8_t code = RET;
-    EXPECT(faults(call, va_of(&code), FAULT_PRESENT | FAULT_FETCH));
-    EXPECT(faults(call, va_of(&constant), FAULT_PRESENT | FAULT_FETCH));
+    EXPECT(selfcheck_faults_at(call, va_of(&code), FAULT_PRESENT | FAULT_FETCH));
+    EXPECT(selfcheck_faults_at(call, va_of(&constant), FAULT_PRESENT | FAULT_FETCH));
     uint8_t *block = kmalloc(16);
     EXPECT(block);
     block[0] = RET;
-    EXPECT(faults(call, va_of(block), FAULT_PRESENT | FAULT_FETCH));
+    EXPECT(selfcheck_faults_at(call, va_of(block), FAULT_PRESENT | FAULT_FETCH));
     kfree(block);
     return true;
 }
 
 static bool stack_guards_fault(void)
 {
-    EXPECT(faults(write_byte, va_of(boot_stacks.guard), FAULT_WRITE));
-    for (unsigned i = 0; i < IST_STACKS; i++)
-        EXPECT(faults(write_byte, va_of(boot_stacks.ist[i].guard), FAULT_WRITE));
+    for (unsigned i = 0; i < STACKS; i++)
+        EXPECT(selfcheck_faults_at(selfcheck_write, va_add(boot_stacks.stack[i].base, -1ull),
+                                   FAULT_WRITE));
     return true;
 }
 
@@ -110,8 +109,8 @@ static bool a_try_ends_once(void)
 /* One fault survived within a try, and then one that ends it. */
 static void fault_twice(void *survived)
 {
-    *(bool *)survived = faults(read_byte, VA(0), 0);
-    write_byte((void *)va_number(VA(8)));
+    *(bool *)survived = selfcheck_faults_at(selfcheck_read, VA(0), 0);
+    selfcheck_write((void *)va_number(VA(8)));
 }
 
 static bool tries_nest(void)
@@ -132,11 +131,11 @@ static bool user_pages_are_out_of_reach(void)
     EXPECT(paging_map(space, SCRATCH_USER_VA, frame, 1, PROT_READ | PROT_EXEC | PROT_USER,
                       CACHE_WB) == MM_OK);
     if (cpu_info()->smap)
-        EXPECT(faults(read_byte, SCRATCH_USER_VA, FAULT_PRESENT));
+        EXPECT(selfcheck_faults_at(selfcheck_read, SCRATCH_USER_VA, FAULT_PRESENT));
     if (cpu_info()->smep)
-        EXPECT(faults(call, SCRATCH_USER_VA, FAULT_PRESENT | FAULT_FETCH));
+        EXPECT(selfcheck_faults_at(call, SCRATCH_USER_VA, FAULT_PRESENT | FAULT_FETCH));
     EXPECT(paging_unmap(space, SCRATCH_USER_VA, 1) == MM_OK);
-    EXPECT(faults(read_byte, SCRATCH_USER_VA, 0));
+    EXPECT(selfcheck_faults_at(selfcheck_read, SCRATCH_USER_VA, 0));
     EXPECT(pmm_free_frame(frame) == MM_OK);
     return true;
 }

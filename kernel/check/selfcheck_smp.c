@@ -39,6 +39,18 @@ static bool protections_hold(void)
     return true;
 }
 
+static bool ranges_come_and_go(void)
+{
+    EXPECT(passes(stress_ranges, CREW_MAX, 3));
+    return true;
+}
+
+static bool pages_are_filled_once(void)
+{
+    EXPECT(passes(stress_touch, CREW_MAX, 2));
+    return true;
+}
+
 static bool contents_are_kept(void)
 {
     EXPECT(passes(stress_mixed, CREW_PAIR, 1));
@@ -50,6 +62,8 @@ static const struct selfcheck smp_checks[] = {
     {"CPUs: a barrier waits for each of them", barriers_reach_all},
     {"CPUs: an unmapped page faults on others", unmapped_pages_fault},
     {"CPUs: a changed protection holds on others", protections_hold},
+    {"CPUs: kernel ranges come and go", ranges_come_and_go},
+    {"CPUs: a page that all touch is filled once", pages_are_filled_once},
     {"CPUs: frames, heap and mappings keep contents", contents_are_kept},
 };
 const struct selfcheck_part selfcheck_smp = {smp_checks, sizeof smp_checks / sizeof smp_checks[0]};

@@ -11,6 +11,7 @@
 #include "mm/heap.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
+#include "mm/vmm.h"
 
 #define COMPLAINTS_MAX 4 /* that are said in words for each test */
 #define PART_BYTES     (1ull << 30)
@@ -93,6 +94,8 @@ void stress_unmap_page(vaddr_t va, paddr_t frame)
 static const struct stress_test tests[] = {
     {"unmapped pages fault on other CPUs", "accesses", stress_unmap},
     {"changed protections hold on all CPUs", "accesses", stress_protect},
+    {"kernel ranges come and go on all CPUs", "ranges", stress_ranges},
+    {"all CPUs touch the same pages first", "touches", stress_touch},
     {"frames, heap and mappings keep contents", "operations", stress_mixed},
     {"frames in the middle of anything", "turns", stress_interrupts},
     {"calls on all CPUs at once", "calls", stress_storm},
@@ -101,7 +104,8 @@ static const struct stress_test tests[] = {
 };
 
 /* What is in use, exact while nothing else runs. The heap may keep a run of frames more or less:
- * they count as free, as does the header that each run has beside its blocks. */
+ * they count as free, as does the header that each run has beside its blocks, and what says which
+ * frames are shared. */
 struct usage {
     uint64_t frames, heap_bytes, blocks;
 };
@@ -114,16 +118,20 @@ static struct usage usage(void)
     pmm_get_stats(&frames);
     heap_get_stats(&heap);
     uint64_t heap_frames = (heap.used_bytes + heap.free_bytes + FRAME_BYTES - 1) / FRAME_BYTES;
+    heap_frames += vmm_share_frames();
     return (struct usage){frames.used_kib / 4 - heap_frames, heap.used_bytes, heap.live_blocks};
 }
 
 /* True if everything that can be checked from inside agrees. */
 static bool all_is_valid(void)
 {
-    struct mapper_audit audit;
+    struct mapper_audit boot;
+    struct vmm_audit all;
     struct space *space = mapper_kernel_space();
+    bool good = false;
     return STRESS_CHECK(pmm_validate()) && STRESS_CHECK(heap_validate()) &&
-           STRESS_CHECK(paging_validate(space)) && STRESS_CHECK(mapper_audit(space, &audit));
+           STRESS_CHECK(paging_validate(space)) && STRESS_CHECK(mapper_audit(space, &boot)) &&
+           STRESS_CHECK(vmm_audit(&all, &good) == MM_OK) && STRESS_CHECK(good);
 }
 
 bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)

@@ -10,9 +10,9 @@
 #include "mm/addr.h"
 #include "mm/paging.h"
 
-/* Where the tests map: each CPU of the crew has 1 GiB of its own, from here on. In the part of the
- * address space for virtual allocations, beside the self-check's scratch page. */
-#define STRESS_VA VA(0xffffc10000000000ull)
+/* Where the tests map by hand: each CPU of the crew has 1 GiB of its own, from here on. Between the
+ * windows and the kernel image, behind the self-check's scratch pages. */
+#define STRESS_VA VA(0xffffff9000000000ull)
 
 /* The test that runs: what it is to do, what it has counted and found wrong. */
 struct stress_counts {
@@ -54,6 +54,8 @@ struct stress_test {
 
 void stress_unmap(void);
 void stress_protect(void);
+void stress_ranges(void);
+void stress_touch(void);
 void stress_mixed(void);
 void stress_interrupts(void);
 void stress_storm(void);

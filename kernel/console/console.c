@@ -30,6 +30,7 @@ enum state {
 
 static struct {
     bool present;
+    bool hidden;    /* there are no pixels at the moment: nothing is drawn */
     unsigned depth; /* writes under way: more than one means that drawing faulted */
     struct screen_size size;
     unsigned row, column; /* column == size.columns: the next character starts a new line */
@@ -131,6 +132,8 @@ static void draw_cursor(void)
  * fault while drawing cannot come back for ever. */
 static void flush(void)
 {
+    if (console.hidden)
+        return;
     mark_dirty(console.cursor_row, console.cursor_column);
     for (unsigned row = 0; row < console.size.rows; row++) {
         unsigned column = 0;
@@ -354,6 +357,7 @@ void console_init(const struct boot_framebuffer *framebuffer)
 
 void console_move(void *pixels)
 {
+    console.hidden = pixels == NULL;
     screen_move(pixels);
 }
 

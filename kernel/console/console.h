@@ -11,7 +11,8 @@
  * text that was written before (a small backlog is kept). Allocates nothing. */
 void console_init(const struct boot_framebuffer *framebuffer);
 
-/* The same pixels at another address (after the page-table switch). */
+/* The same pixels at another address from now on (after the page-table switch). NULL: there are none
+ * for now; what is written meanwhile is drawn by the first write after that. */
 void console_move(void *pixels);
 
 bool console_present(void);

@@ -1,5 +1,5 @@
 /* Owns: HPET, ACPI power management timer and PIT, for as long as the boot measures with them.
- * Relies on: ACPI's tables for the first two, the mapper. Stage: after acpi_init. */
+ * Relies on: ACPI's tables for the first two, the vmm. Stage: after acpi_init. */
 #include "cpu/clock_references.h"
 
 #include <stddef.h>
@@ -7,8 +7,8 @@
 #include "console/print.h"
 #include "firmware/acpi_tables.h"
 #include "io.h"
-#include "mm/mapper.h"
 #include "mm/string.h"
+#include "mm/vmm.h"
 
 /* A field of a table; 0 where the table is too short to have it. */
 static uint64_t field(const void *table, size_t table_bytes, size_t offset, size_t bytes)
@@ -63,7 +63,7 @@ bool clock_open_hpet(struct clock_reference *out)
     vaddr_t va;
     if (address == 0 || field(table, bytes, HPET_TABLE_SPACE, 1) != ACPI_SPACE_MEMORY)
         return false;
-    mm_status_t status = mapper_map_device("HPET", PA(address), HPET_BYTES, CACHE_UC, &va);
+    mm_status_t status = vmm_map_device("HPET", PA(address), HPET_BYTES, CACHE_UC, &va);
     if (status != MM_OK) {
         kprintf("HPET at 0x%lx: %s\n", address, mm_status_name(status));
         return false;

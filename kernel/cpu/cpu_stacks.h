@@ -7,11 +7,10 @@
 #include "layout.h"
 #include "status.h"
 
-/* Allocate and map stacks for a CPU other than the boot CPU, each above a guard page; the ranges
- * are named after the CPU ("CPU 3 stack", "CPU 3 stack guard"), and are there in every address
- * space.
- * errors: MM_NOMEM, MM_RANGE; what was allocated by then stays allocated */
-mm_status_t cpu_stacks_create(unsigned cpu, struct cpu_stacks **stacks,
+/* Allocate stacks for a CPU other than the boot CPU, each above a guard page. The ranges are named
+ * after the CPU ("CPU 3 NMI stack"), and are there in every address space.
+ * errors: MM_NOMEM */
+mm_status_t cpu_stacks_create(unsigned cpu, const struct cpu_stacks **stacks,
                               struct segments **segments) MUST_USE;
 
 #endif

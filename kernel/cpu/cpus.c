@@ -25,7 +25,7 @@
 #include "cpu/traps.h"
 #include "firmware/nodes.h"
 #include "lock.h"
-#include "mm/mapper.h"
+#include "mm/vmm.h"
 #include "panic/symbols.h"
 
 #define PATIENCE_USEC 1000000 /* since a CPU came last; emulated ones share their host */
@@ -149,7 +149,7 @@ void cpus_wait(unsigned id)
 /* --- How a CPU comes to us ------------------------------------------------------------------- */
 
 /* Its first C, on its own stack and our tables. It is online, and so answers shootdowns, before it
- * counts as a user of the kernel's space: paging_switch forgets what it may have walked before. */
+ * counts as a user of the kernel's space: vmm_switch forgets what it may have walked before. */
 _Noreturn void cpus_enter(struct cpu *self)
 {
     uint32_t released = START_RELEASED;
@@ -161,7 +161,7 @@ _Noreturn void cpus_enter(struct cpu *self)
     cpu_protect();
     lapic_enable();
     cpu_set_add(&online, self->id);
-    paging_switch(mapper_kernel_space());
+    vmm_switch(vmm_kernel());
     __atomic_store_n(&self->start, START_ONLINE, __ATOMIC_RELEASE);
     idle(self);
 }
@@ -174,7 +174,7 @@ static mm_status_t prepare(struct cpu *cpu)
         status = cpu_stacks_create(cpu->id, &cpu->stacks, &segments[cpu->id]);
     if (status != MM_OK)
         return status;
-    cpu->stack_top = va_of(cpu->stacks->boot + CONFIG_BOOT_STACK_BYTES).v;
+    cpu->stack_top = va_number(layout_stack_top(cpu->stacks, 0));
     return MM_OK;
 }
 
@@ -261,7 +261,7 @@ bool cpus_adopt(void)
     shootdown_init();
     stop_init();
     ap_efer = cpu_read_msr(MSR_EFER);
-    ap_root = mapper_kernel_space()->root;
+    ap_root = vmm_kernel()->space.root;
     if (!lapic_present()) {
         if (boot->ncpus > 0)
             kprintf("%zu CPUs cannot be used without a local APIC\n", boot->ncpus);

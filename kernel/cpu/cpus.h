@@ -52,7 +52,7 @@ struct cpu {
     uint32_t acpi_uid;
     uint32_t node; /* 0 where the firmware names none */
     enum cpu_state state;
-    struct cpu_stacks *stacks;
+    const struct cpu_stacks *stacks;
     struct cpu_stopped at_panic;
 
     uint64_t trap_resume;           /* traps.c: where traps_try goes on; 0: none runs */

@@ -1,5 +1,5 @@
 /* Owns: each CPU's local APIC, its timer; the interrupt flag while a time limit runs.
- * Relies on: traps, the mapper for the registers, cpu for the clock (the time limit's interrupts
+ * Relies on: traps, the vmm for the registers, cpu for the clock (the time limit's interrupts
  * only look at the time-stamp counter, so the timer's own frequency need not be known). Stage:
  * lapic_init when our tables are in use. The loader has masked the PICs and the I/O APIC.
  *
@@ -15,7 +15,7 @@
 #include "cpu/traps.h"
 #include "io.h"
 #include "lock.h"
-#include "mm/mapper.h"
+#include "mm/vmm.h"
 
 enum {
     LAPIC_ID = 0x020,
@@ -98,7 +98,7 @@ static void on_spurious(struct trap_frame *frame)
 static bool map_registers(paddr_t pa)
 {
     vaddr_t va;
-    mm_status_t status = mapper_map_device("local APIC", pa, PAGE_BYTES, CACHE_UC, &va);
+    mm_status_t status = vmm_map_device("local APIC", pa, PAGE_BYTES, CACHE_UC, &va);
     if (status == MM_OK)
         lapic.registers = (volatile uint8_t *)va_number(va); /* just mapped */
     else

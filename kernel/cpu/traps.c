@@ -118,18 +118,21 @@ void traps_aside(void (*function)(void *), void *argument)
     cpu->trap_resume = outer;
 }
 
-void traps_dispatch(struct trap_frame *frame)
+void traps_fail(struct trap_frame *frame)
 {
-    if (handlers[frame->vector]) {
-        handlers[frame->vector](frame);
-        return;
-    }
-    /* Of a device that the firmware left on: the local APICs hold back what comes through them. */
-    if (frame->vector >= TRAP_EXCEPTIONS)
-        return;
     bool fatal = frame->vector == TRAP_NMI || frame->vector == TRAP_MACHINE_CHECK;
     if (fatal || !traps_abandon(frame))
         panic_trap(frame);
+}
+
+/* Vectors from 32 on that nobody takes are of a device that the firmware left on: the local APICs
+ * hold back what comes through them. */
+void traps_dispatch(struct trap_frame *frame)
+{
+    if (handlers[frame->vector])
+        handlers[frame->vector](frame);
+    else if (frame->vector < TRAP_EXCEPTIONS)
+        traps_fail(frame);
 }
 
 const char *trap_name(uint64_t vector)

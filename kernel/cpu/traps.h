@@ -46,6 +46,10 @@ void traps_join(void);
 /* Let handler take a vector from now on; NULL gives it back to the panic. */
 void traps_set(unsigned vector, trap_handler_t handler);
 
+/* For a handler: treat it as one that nobody takes. It ends a traps_try, or the kernel. Returns only
+ * in the first case. */
+void traps_fail(struct trap_frame *frame);
+
 /* Run function(argument) and survive it: true if it returned, false if an exception (not NMI, not
  * machine check) or traps_abandon ended it. caught (may be NULL) then receives the frame. The
  * machine is as it was but for what the function did; interrupts are as before. May be nested. */

@@ -1,5 +1,5 @@
 /* Owns: the registers that ACPI's tables describe.
- * Relies on: acpi_tables.c for where they are, the mapper if one is in memory.
+ * Relies on: acpi_tables.c for where they are, the vmm if one is in memory.
  * Stage: acpi_init after the heap; acpi_reset and acpi_power_off any
  * time later, also in a panic. */
 #include "firmware/acpi.h"
@@ -10,7 +10,7 @@
 #include "cpu/cpu.h"
 #include "firmware/acpi_tables.h"
 #include "io.h"
-#include "mm/mapper.h"
+#include "mm/vmm.h"
 
 #define PM1_SCI_ENABLE 1u
 #define PM1_SLEEP_TYPE 10 /* shift */
@@ -27,7 +27,7 @@ void acpi_init(void)
         return;
     vaddr_t va;
     mm_status_t status =
-        mapper_map_device("ACPI reset register", PA(power.reset.address), 1, CACHE_UC, &va);
+        vmm_map_device("ACPI reset register", PA(power.reset.address), 1, CACHE_UC, &va);
     power.can_reset = status == MM_OK;
     if (status == MM_OK)
         reset_memory = (volatile uint8_t *)va_number(va); /* just mapped */

@@ -1,8 +1,6 @@
 /* Owns: the address space in which the firmware's runtime services run, and every call into them.
- * Relies on: the boot context's copy of the EFI memory map, paging, mapper (ranges of the kernel
- * that must be there too), traps_try, lapic for the time limit. Stage: runtime_init after the heap,
- * the local APIC and ACPI have mapped what they need; runtime_reset any time later, also in a
- * panic.
+ * Relies on: the boot context's copy of the EFI memory map, paging, traps_try, lapic for the time
+ * limit. Stage: runtime_init after the heap; runtime_reset any time later, also in a panic.
  *
  * SetVirtualAddressMap is not called: firmware stays in the physical mode that it is tested in. Its
  * image is writable and executable at once: it is never mapped in the kernel's space. */
@@ -69,11 +67,8 @@ static void map_firmware_region(const struct efi_descriptor *d)
     bool device = d->type == EFI_MAPPED_IO || d->type == EFI_MAPPED_IO_PORTS;
     cache_t cache = !device && (d->attribute & EFI_MEMORY_WB) ? CACHE_WB : CACHE_UC;
     prot_t prot = PROT_READ | PROT_WRITE | (device ? 0 : PROT_EXEC);
-    mm_status_t status = MM_RANGE;
-    if (d->number_of_pages <= cpu_lower_end() / PAGE_BYTES &&
-        range_fits(d->physical_start, d->number_of_pages * PAGE_BYTES, cpu_lower_end()))
-        status = paging_map(&runtime.space, VA(d->physical_start), PA(d->physical_start),
-                            d->number_of_pages, prot, cache);
+    mm_status_t status = paging_map(&runtime.space, VA(d->physical_start), PA(d->physical_start),
+                                    d->number_of_pages, prot, cache);
     if (status != MM_OK)
         kprintf("runtime services: region 0x%lx, %lu pages: %s: left out\n", d->physical_start,
                 d->number_of_pages, mm_status_name(status));
@@ -85,19 +80,6 @@ static void map_firmware(void)
     for (size_t i = 0; (d = efi_descriptor(i)) != NULL; i++)
         if (d->attribute & EFI_MEMORY_RUNTIME)
             map_firmware_region(d);
-}
-
-/* Our code, data, stacks and devices have to be there during a call; the direct map does not. */
-static mm_status_t map_kernel(void)
-{
-    for (struct map_range r = {0}; mapper_next_range(&r);) {
-        if (r.prot == 0 || va_lt(r.va, VA(MAPPER_DEVICE_BASE)))
-            continue;
-        mm_status_t status = paging_map(&runtime.space, r.va, r.pa, r.npages, r.prot, r.cache);
-        if (status != MM_OK)
-            return status;
-    }
-    return MM_OK;
 }
 
 /* Run function in the firmware's space; false if an exception or lapic's deadline ended it. */
@@ -152,11 +134,13 @@ static void read_vendor(void *unused)
         runtime.firmware.vendor[i] = text[i] >= ' ' && text[i] < 0x7f ? (char)text[i] : '?';
 }
 
+/* In the firmware's half: ours has text, too. */
 static bool is_executable(uint64_t address)
 {
     struct mapping mapping;
-    return paging_query(&runtime.space, VA(address), &mapping) == MM_OK &&
-           va_lt(mapping.va, VA(cpu_lower_end())) && (mapping.prot & PROT_EXEC);
+    return va_lt(VA(address), VA(1ull << 63)) &&
+           paging_query(&runtime.space, VA(address), &mapping) == MM_OK &&
+           (mapping.prot & PROT_EXEC);
 }
 
 void runtime_init(void)
@@ -164,18 +148,12 @@ void runtime_init(void)
     const struct boot_context *boot = boot_context();
     if (!boot->have_efi_system_table || !boot->efi_memmap.descriptors)
         return;
-    mm_status_t status = paging_create(&runtime.space);
+    mm_status_t status = paging_create_user(&runtime.space, mapper_kernel_space());
     if (status != MM_OK) {
         kprintf("runtime services: %s\n", mm_status_name(status));
         return;
     }
     runtime.space.allow_wx = true;
-    status = map_kernel();
-    if (status != MM_OK) {
-        kprintf("runtime services: %s\n", mm_status_name(status));
-        paging_destroy(&runtime.space);
-        return;
-    }
     map_firmware();
 
     runtime.kernel_root = port_get_root();

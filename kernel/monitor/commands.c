@@ -1,19 +1,121 @@
-/* Owns: the commands frames and bench.
- * Relies on: the pmm, the report, the benchmarks. Stage: the last one. */
+/* Owns: the table of commands, and help.
+ * Relies on: commands_*.c for what they do. Stage: the last one. */
 #include "monitor/commands.h"
 
 #include "bench/bench.h"
 #include "console/print.h"
 #include "console/style.h"
-#include "mm/pmm.h"
 #include "mm/string.h"
-#include "monitor/input.h"
-#include "report/report.h"
 
-/* ---- frames --------------------------------------------------------------------------------- */
+static bool command_help(const char *argument);
+static bool command_clear(const char *argument);
 
-/* A number in hexadecimal, with 0x or without; nothing behind it. */
-static bool parse_hex(const char *text, uint64_t *value)
+static const struct command commands[] = {
+    {"help", "[command]", "what there is, or more about one command", .function = command_help,
+     .word = command_name},
+    {"report", "[json]", "the report of the boot, with the numbers of now",
+     .function = command_report, .word = command_report_word,
+     .help = "With json: the same as one line of JSON, on the serial line only."},
+    {"memmap", "", "every region of the memory map, and its picture", .function = command_memmap},
+    {"ranges", "[name]", "what is mapped where, how protected and cached",
+     .function = command_ranges, .word = command_range_name, .words = true,
+     .help = "With a name, or a part of one: only the ranges that have it in theirs. Walks all\n"
+             "  page tables first: it says so if anything is writable and executable."},
+    {"walk", "ADDR", "the way through the page tables to an address", .function = command_walk,
+     .word = command_range_name, .words = true,
+     .help = "The address in hexadecimal, or a range's name for its first page. Shows each entry\n"
+             "  as the CPU reads it, and what it means to us."},
+    {"spaces", "", "every address space: tables, pages, faults", .function = command_spaces,
+     .help = "Walks all of them, and says whether all is as it should be."},
+    {"frames", "[retire ADDR]", "physical frames: used, free and in what runs",
+     .function = command_frames, .word = command_frames_word, .words = true,
+     .help = "With retire: the frame at that address, in hexadecimal, is bad and never given out\n"
+             "  again, at once or when it is freed. With drain: the CPUs give back what they keep\n"
+             "  for themselves."},
+    {"heap", "", "the kernel heap: used, free, allocations", .function = command_heap},
+    {"cpus", "", "every CPU and its state, every node and its memory", .function = command_cpus},
+    {"selfcheck", "", "check each layer of the memory manager again",
+     .function = command_selfcheck},
+    {"stress", "[rounds]", "all CPUs at once: mappings, memory, calls", .function = command_stress,
+     .word = command_stress_word,
+     .help = "Without a number: 50 rounds, each of 1000 mixed operations on every CPU."},
+    {"bench", "[name [row]]", "time the memory manager, on one CPU and on two",
+     .function = command_bench, .word = bench_name, .words = true,
+     .help = "Alone: what there is. With a row: only those that have this in their names. A key\n"
+             "  stops it. Beside our time stands that of a simple baseline, and what part of that\n"
+             "  ours is. While it runs it may use all memory; afterwards it checks that memory is\n"
+             "  as it was."},
+    {"panic", "[kind [cpu=N]]", "break something on purpose", .function = command_panic,
+     .word = command_panic_word, .words = true, .more_help = command_panic_help,
+     .help = "Ends in the panic screen, with cpu= on that CPU. The kinds:"},
+    {"clear", "", "an empty screen; also Ctrl-L", .function = command_clear},
+    {"reboot", "", "restart the machine", .function = command_reboot},
+    {"poweroff", "", "switch the machine off", .function = command_poweroff},
+};
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+const char *command_name(unsigned i)
+{
+    return i < COMMANDS ? commands[i].name : NULL;
+}
+
+/* ---- help and clear ------------------------------------------------------------------------- */
+
+void command_print_unknown(const char *name)
+{
+    kprintf("There is no command \"%s\"; " STYLE_NAME "help" STYLE_PLAIN
+            " lists those there are.\n",
+            name);
+}
+
+static void print_command(const struct command *command)
+{
+    kprintf("  " STYLE_NAME "%-9s" STYLE_PLAIN " " STYLE_DIM "%-14s" STYLE_PLAIN "  %s\n",
+            command->name, command->arguments, command->summary);
+}
+
+static void print_all(void)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        print_command(&commands[i]);
+    kprintf(STYLE_DIM "  Tab completes; up and down bring back earlier lines; Ctrl-U clears the "
+                      "line.\n" STYLE_PLAIN);
+}
+
+static bool command_help(const char *argument)
+{
+    const struct command *command = command_find(argument);
+    if (*argument == '\0')
+        print_all();
+    else if (!command)
+        command_print_unknown(argument);
+    else
+        print_command(command);
+    if (command && command->help)
+        kprintf("  %s\n", command->help);
+    if (command && command->more_help)
+        command->more_help();
+    return true;
+}
+
+static bool command_clear(const char *argument)
+{
+    (void)argument;
+    kprintf(COMMANDS_CLEAR);
+    return true;
+}
+
+/* ---- arguments ------------------------------------------------------------------------------ */
+
+bool command_parse_hex(const char *text, uint64_t *value)
 {
     unsigned digits = 0;
 
@@ -27,80 +129,4 @@ static bool parse_hex(const char *text, uint64_t *value)
         *value = *value << 4 | (unsigned)(digit ? c - '0' : c - 'a' + 10);
     }
     return digits >= 1 && digits <= 16;
-}
-
-static bool retire(const char *text)
-{
-    uint64_t address;
-
-    if (!parse_hex(text, &address) || address >= PADDR_LIMIT)
-        return false;
-    bool used = pmm_is_used(PA(address));
-    mm_status_t status = pmm_retire_frame(PA(address));
-    if (status == MM_OK)
-        kprintf("The frame at 0x%lx %s.\n", (unsigned long)address,
-                used ? "is in use: it is retired when it is freed" : "is retired");
-    else
-        kprintf("The frame at 0x%lx cannot be retired: %s.\n", (unsigned long)address,
-                status == MM_EXISTS     ? "it is already"
-                : status == MM_NOTFOUND ? "it is no RAM of ours"
-                                        : mm_status_name(status));
-    return true;
-}
-
-static void drain(void)
-{
-    struct pmm_stats before, after;
-
-    pmm_get_stats(&before);
-    pmm_drain();
-    pmm_get_stats(&after);
-    kprintf("The CPUs kept %lu KiB for themselves; now %lu KiB.\n",
-            (unsigned long)before.cached_kib, (unsigned long)after.cached_kib);
-}
-
-bool command_frames(const char *argument)
-{
-    static const char retires[] = "retire ";
-
-    if (*argument == '\0')
-        report_frames_whole();
-    else if (strcmp(argument, "drain") == 0)
-        drain();
-    else if (strncmp(argument, retires, sizeof retires - 1) == 0)
-        return retire(argument + sizeof retires - 1);
-    else
-        return false;
-    return true;
-}
-
-const char *command_frames_word(unsigned i)
-{
-    return i == 0 ? "drain" : i == 1 ? "retire" : NULL;
-}
-
-/* ---- bench ---------------------------------------------------------------------------------- */
-
-static bool key_was_pressed(void)
-{
-    return input_poll() != KEY_NONE;
-}
-
-bool command_bench(const char *argument)
-{
-    char name[16];
-    size_t n = 0;
-
-    if (*argument == '\0') {
-        for (unsigned i = 0; bench_name(i); i++)
-            kprintf("  bench " STYLE_NAME "%-8s" STYLE_PLAIN " %s\n", bench_name(i),
-                    bench_summary(i));
-        return true;
-    }
-    while (argument[n] && argument[n] != ' ' && n < sizeof name - 1) {
-        name[n] = argument[n];
-        n++;
-    }
-    name[n] = '\0';
-    return bench_run(name, argument[n] == ' ' ? argument + n + 1 : argument + n, key_was_pressed);
 }

@@ -1,28 +1,57 @@
 /* Owns: the words for exceptions.
- * Relies on: the mapper's table of ranges (empty before the take-over: fewer words then).
+ * Relies on: the kernel's ranges (none before the take-over: fewer words then).
  * Stage: any. source: Intel SDM Vol. 3A "Interrupt and Exception Handling", "Interrupt 14". */
 #include "panic/explain.h"
 
 #include "console/print.h"
-#include "cpu/cpu.h"
 #include "layout.h"
-#include "mm/mapper.h"
+#include "ranges.h"
 
 /* How far from a guard page the stack pointer of an overflow can be: a push just above it, a large
  * frame set up below it. */
 #define OVERFLOW_ABOVE 512
 #define OVERFLOW_BELOW 0x10000
 
-/* The guard page that address lies in, if it does. Page 0 is told apart by its address. */
-static bool find_guard(uint64_t address, struct map_range *out)
+/* The guard page at address was hit by a stack that is used up: it ends near there. A stack pointer
+ * below it that is in a range of its own is that of another stack, which has room. */
+static bool stack_overflowed(uint64_t address, uint64_t rsp)
 {
-    return mapper_find_in_panic(VA(address), out) && out->prot == 0 && address >= PAGE_BYTES;
+    struct range range;
+    uint64_t guard = address & ~(PAGE_BYTES - 1), lowest = guard - OVERFLOW_BELOW;
+    if (rsp - guard < PAGE_BYTES + OVERFLOW_ABOVE)
+        return true;
+    bool elsewhere = ranges_find(VA(rsp), &range) && range.allocated && va_le(range.va, VA(rsp));
+    return rsp - lowest < OVERFLOW_BELOW && !elsewhere;
 }
 
-static bool stack_overflowed(const struct map_range *guard, uint64_t rsp)
+static bool explain_overflow(const struct trap_frame *frame, uint64_t cr2, char *out, size_t bytes)
 {
-    uint64_t lowest = guard->va.v - OVERFLOW_BELOW;
-    return rsp - lowest < OVERFLOW_BELOW + guard->npages * PAGE_BYTES + OVERFLOW_ABOVE;
+    char guard[RANGES_WORDS];
+    if (!stack_overflowed(cr2, frame->rsp) || !ranges_guard(VA(cr2), guard, sizeof guard))
+        return false;
+    ksnprintf(out, bytes, "stack overflow: the %s was hit at 0x%016lx", guard, cr2);
+    return true;
+}
+
+/* An allocated range may have pages without memory. */
+static const char *absent_page(vaddr_t va)
+{
+    struct range range;
+    struct vmm_run run = {.kind = VMM_IS_FREE};
+    vaddr_t cursor = va_align_down(va, PAGE_BYTES);
+    bool allocated = ranges_find(va, &range) && range.allocated;
+    if (!allocated || vmm_next(vmm_kernel(), &cursor, &run) != MM_OK || va_lt(va, run.va))
+        return "a page that is not mapped";
+    switch (run.kind) {
+    case VMM_IS_SET_ASIDE:
+        return "a page that is reserved, but has no memory";
+    case VMM_IS_LAZY:
+        return "a page that could not be given memory";
+    case VMM_IS_STACK:
+        return "a page that its stack has not grown to";
+    default:
+        return "a page that is not mapped";
+    }
 }
 
 static const char *access_of(uint64_t error)
@@ -36,24 +65,19 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
                                size_t bytes)
 {
     uint64_t error = frame->error;
-    struct map_range guard, range;
+    char what[96], where[RANGES_WORDS];
 
     if (cr2 < PAGE_BYTES) {
         ksnprintf(out, bytes, "null pointer access: %s address 0x%lx", access_of(error), cr2);
         return;
     }
-    if (find_guard(cr2, &guard) && stack_overflowed(&guard, frame->rsp)) {
-        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard.name, cr2);
+    if (explain_overflow(frame, cr2, out, bytes))
         return;
-    }
-
-    char what[64];
-    bool in_range = mapper_find_in_panic(VA(cr2), &range);
     if (error & FAULT_RESERVED)
         ksnprintf(what, sizeof what, "%s a page whose table entry is damaged", access_of(error));
     else if (!(error & FAULT_PRESENT))
-        ksnprintf(what, sizeof what, "%s a page that is not mapped", access_of(error));
-    else if (cr2 < cpu_lower_end()) /* SMEP and SMAP */
+        ksnprintf(what, sizeof what, "%s %s", access_of(error), absent_page(VA(cr2)));
+    else if (cr2 >> 63 == 0) /* SMEP and SMAP */
         ksnprintf(what, sizeof what, "%s a page that belongs to user mode", access_of(error));
     else if (error & FAULT_FETCH)
         ksnprintf(what, sizeof what, "instruction fetch from a page that is not executable");
@@ -61,18 +85,15 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
         ksnprintf(what, sizeof what, "write to a read-only page");
     else
         ksnprintf(what, sizeof what, "read of a page that is mapped, but not for this");
-    ksnprintf(out, bytes, "page fault: %s at 0x%016lx%s%s", what, cr2, in_range ? ", in " : "",
-              in_range ? range.name : "");
+    ranges_place(VA(cr2), where, sizeof where);
+    ksnprintf(out, bytes, "page fault: %s at 0x%016lx%s%s", what, cr2, *where ? ", " : "", where);
 }
 
 /* A double fault is nearly always a stack that has no room left for the first fault's frame. */
 static void explain_double_fault(const struct trap_frame *frame, uint64_t cr2, char *out,
                                  size_t bytes)
 {
-    struct map_range guard;
-    if (find_guard(cr2, &guard) && stack_overflowed(&guard, frame->rsp))
-        ksnprintf(out, bytes, "stack overflow: the %s page was hit at 0x%016lx", guard.name, cr2);
-    else
+    if (!explain_overflow(frame, cr2, out, bytes))
         ksnprintf(out, bytes,
                   "double fault: the handling of an exception met another one; stack pointer "
                   "0x%016lx, last page fault at 0x%016lx",

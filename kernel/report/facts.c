@@ -1,5 +1,5 @@
 /* Owns: the numbers of the report that somebody has to add up or name.
- * Relies on: boot context, memory.c, mapper, runtime.c, clock.c.
+ * Relies on: boot context, memory.c, ranges.c, vmm, runtime.c, clock.c.
  * Stage: after the memory take-over. */
 #include "report/facts.h"
 
@@ -10,6 +10,7 @@
 #include "cpu/clock.h"
 #include "firmware/efi.h"
 #include "firmware/runtime.h"
+#include "mm/port.h"
 
 /* RAM as UEFI counts it: our map calls runtime services reserved, as base revisions below 5 do.
  * source: UEFI "GetMemoryMap" */
@@ -111,6 +112,63 @@ const char *facts_uefi_version(char *out, size_t bytes)
     else
         ksnprintf(out, bytes, "%u.%u", (unsigned)firmware->uefi_major, minor / 10);
     return out;
+}
+
+static void count_run(const struct vmm_run *run, struct facts_pages *out)
+{
+    uint64_t entries = run->kind == VMM_IS_PAGE ? run->npages * PAGE_BYTES / run->page_bytes : 0;
+
+    out->pages_4k += run->page_bytes == PAGE_BYTES ? entries : 0;
+    out->pages_2m += run->page_bytes == HUGE_2M ? entries : 0;
+    out->pages_1g += run->page_bytes == HUGE_1G ? entries : 0;
+    out->on_touch += run->kind == VMM_IS_LAZY || run->kind == VMM_IS_STACK ? run->npages : 0;
+    out->reserved += run->kind == VMM_IS_SET_ASIDE ? run->npages : 0;
+    if (run->kind != VMM_IS_PAGE)
+        return;
+    out->mapped += run->npages;
+    out->owned += run->prot & PROT_OWNED ? run->npages : 0;
+    out->shared += run->prot & PROT_COPY ? run->npages : 0;
+}
+
+static void add_run(const struct range *range, const struct vmm_run *run, struct facts_range *out)
+{
+    uint64_t before = out->pages.mapped;
+
+    if (va_eq(run->va, range->va)) {
+        /* Without NX the CPU executes all: that is not what anybody asked for. */
+        out->prot = run->prot & ~(port_cpu()->nx ? 0 : PROT_EXEC);
+        out->cache = run->cache;
+        out->pa = run->pa;
+        out->contiguous = run->kind == VMM_IS_PAGE;
+    }
+    count_run(run, &out->pages);
+    if (!pa_eq(run->pa, pa_add(out->pa, before * PAGE_BYTES)))
+        out->contiguous = false;
+}
+
+void facts_range(const struct range *range, struct facts_range *out)
+{
+    struct vmm_run run;
+    vaddr_t at = range->va, end = va_add(at, range->npages * PAGE_BYTES);
+
+    *out = (struct facts_range){.prot = range->prot,
+                                .cache = range->cache,
+                                .pa = range->pa,
+                                .contiguous = range->prot != 0};
+    if (!range->allocated)
+        return;
+    while (vmm_next(vmm_kernel(), &at, &run) == MM_OK && va_lt(run.va, end))
+        add_run(range, &run, out);
+    out->contiguous = out->contiguous && out->pages.mapped == range->npages;
+}
+
+void facts_space(struct vm *vm, struct facts_pages *out)
+{
+    struct vmm_run run;
+
+    *out = (struct facts_pages){0};
+    for (vaddr_t at = VA(0); vmm_next(vm, &at, &run) == MM_OK;)
+        count_run(&run, out);
 }
 
 const char *facts_prot(prot_t prot)

@@ -12,9 +12,7 @@
 #include "firmware/runtime.h"
 #include "layout.h"
 #include "mm/heap.h"
-#include "mm/mapper.h"
 #include "mm/pmm.h"
-#include "mm/port.h"
 #include "mm/string.h"
 #include "report/facts.h"
 #include "report/mapview.h"
@@ -280,85 +278,6 @@ void report_memory_map(void)
     print_picture();
 }
 
-/* ---- the address space ---------------------------------------------------------------------- */
-
-/* The stacks of the other CPUs and their guards: one line for all, in a report. */
-static bool is_of_a_cpu(const struct map_range *range)
-{
-    return strncmp(range->name, "CPU ", 4) == 0;
-}
-
-/* Pieces of one thing, which holes keep apart: the direct map has as many as RAM has. */
-static bool alike(const struct map_range *a, const struct map_range *b)
-{
-    if (is_of_a_cpu(a) && is_of_a_cpu(b))
-        return (a->prot == 0) == (b->prot == 0);
-    return strcmp(a->name, b->name) == 0 && a->prot == b->prot && a->cache == b->cache &&
-           va_diff(a->va, b->va) == pa_diff(a->pa, b->pa);
-}
-
-/* A range, or several alike that start with it. */
-static void print_range(const struct map_range *range, uint64_t npages, size_t pieces)
-{
-    char name[32], size[UNITS_MAX];
-
-    if (pieces > 1 && is_of_a_cpu(range))
-        ksnprintf(name, sizeof name, "%s (%lu)", range->prot ? "CPU stacks" : "CPU stack guards",
-                  (unsigned long)pieces);
-    else if (pieces > 1)
-        ksnprintf(name, sizeof name, "%s (%lu)", range->name, (unsigned long)pieces);
-    else
-        ksnprintf(name, sizeof name, "%s", range->name);
-    units_size(size, npages * PAGE_BYTES);
-    kprintf(REPORT_INDENT "%-25s %016lx ", name, va_number(range->va));
-    if (range->prot == 0)
-        kprintf(STYLE_DIM "%-11s" STYLE_PLAIN " %10s " STYLE_DIM "guard" STYLE_PLAIN "\n",
-                "not mapped", size);
-    else
-        kprintf("%011lx %10s %s   %s\n", pa_number(range->pa), size, facts_prot(range->prot),
-                facts_cache(range->cache));
-}
-
-/* All ranges, or one line for those that are alike. */
-static void print_ranges(bool whole)
-{
-    kprintf(REPORT_INDENT STYLE_DIM "%-25s %-16s %-11s %10s %-5s %s" STYLE_PLAIN "\n", "range",
-            "virtual", "physical", "size", "prot", "type");
-    for (struct map_range range = {0}; mapper_next_range(&range);) {
-        uint64_t npages = 0;
-        size_t pieces = 0;
-        bool fold = !whole && (range.prot || is_of_a_cpu(&range));
-        bool said = false; /* with an earlier one that is alike */
-        for (struct map_range other = {0}; fold && mapper_next_range(&other);) {
-            if (!alike(&range, &other))
-                continue;
-            said = said || va_lt(other.va, range.va);
-            npages += other.npages;
-            pieces++;
-        }
-        if (!said)
-            print_range(&range, pieces ? npages : range.npages, pieces);
-    }
-}
-
-static void print_address_space(bool whole)
-{
-    struct mapper_audit audit;
-    bool sound = mapper_audit(mapper_kernel_space(), &audit);
-
-    report_heading("Address space", !sound           ? "THE AUDIT FAILED"
-                                    : port_cpu()->nx ? "nothing writable is executable"
-                                                     : "no NX here: all of it is executable");
-    print_ranges(whole);
-    if (!sound)
-        kprintf(REPORT_INDENT STYLE_BAD
-                "%lu writable and executable, %lu user-accessible, %lu outside every "
-                "range, %lu otherwise than their range says; first at 0x%lx" STYLE_PLAIN "\n",
-                (unsigned long)audit.writable_executable, (unsigned long)audit.user_accessible,
-                (unsigned long)audit.outside_ranges, (unsigned long)audit.mismatched,
-                va_number(audit.first_bad));
-}
-
 /* ---- the allocators ------------------------------------------------------------------------- */
 
 void report_heap(void)
@@ -371,24 +290,6 @@ void report_heap(void)
                units_size(used, stats.used_bytes), (unsigned long)stats.live_blocks,
                units_size(free, stats.free_bytes), (unsigned long)stats.allocations,
                (unsigned long)stats.frees);
-}
-
-static void print_tables(void)
-{
-    struct mapper_audit audit;
-
-    (void)mapper_audit(mapper_kernel_space(), &audit);
-    report_row("page tables",
-               "%u levels, %lu tables; pages: %lu of 4 KiB, %lu of 2 MiB, %lu of 1 GiB",
-               mapper_kernel_space()->levels, (unsigned long)mapper_kernel_space()->ntables,
-               (unsigned long)audit.pages_4k, (unsigned long)audit.pages_2m,
-               (unsigned long)audit.pages_1g);
-}
-
-void report_ranges(void)
-{
-    print_address_space(true);
-    print_tables();
 }
 
 void report_selfcheck(void)
@@ -407,10 +308,10 @@ void report_print(void)
     report_heading(QL_NAME " " QL_VERSION, "");
     print_machine();
     print_memory();
-    print_address_space(false);
+    report_address_space();
     report_heading("Allocators", "");
     report_frames();
-    print_tables();
+    report_page_tables();
     report_heap();
     report_selfcheck();
     kprintf("\n");

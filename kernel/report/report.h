@@ -6,9 +6,11 @@
 /* The whole report to serial and framebuffer, in 80 columns. */
 void report_print(void);
 
-/* Its parts in full, for the monitor: every region, every range, every counter. */
+/* Its parts in full, for the monitor: every region, every range that has this in its name ("": all),
+ * every space, every counter. */
 void report_memory_map(void);
-void report_ranges(void);
+void report_ranges(const char *part);
+void report_spaces(void);
 void report_frames(void);
 void report_frames_whole(void);
 void report_heap(void);
@@ -30,7 +32,16 @@ void report_selfcheck(void);
  *   ram                 {total_bytes, usable_bytes}
  *   framebuffer         {base, width, height, pitch, bpp}, or null
  *   kernel              {va, pa, bytes}
- *   ranges              [{name, va, pa, bytes, prot, cache}]; a guard has pa null and prot "---"
+ *   ranges              [{name, va, pa, bytes, prot, cache, allocated, and if that is true: pages_4k,
+ *                        pages_2m, pages_1g, on_touch, reserved}]; pa: null unless all of it is there,
+ *                        in one piece; prot: a guard's is "---"; on_touch, reserved: pages without
+ *                        memory that get it when they are touched, or when somebody says so
+ *   spaces              [{name, tables, pages_4k, pages_2m, pages_1g, on_touch, reserved, owned, shared,
+ *                        faults}], the kernel's first; owned: pages of 4 KiB whose frames belong to
+ *                        ranges; shared: those of them that copies of the space have, too
+ *   vmm_audit           {spaces, tables, pages_4k, pages_2m, pages_1g, owned, shared,
+ *                        writable_executable, user_in_kernel, mapped_twice, miscounted, not_in_use}, null if there
+ *                        was no memory for it
  *   page_tables         {tables, pages_4k, pages_2m, pages_1g, writable_executable, user,
  *                        outside_ranges, mismatched}
  *   frames              {total, used, free, total_kib, used_kib, free_kib, metadata_kib, cached_kib,

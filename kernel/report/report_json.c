@@ -16,6 +16,8 @@
 #include "mm/heap.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
+#include "mm/vmm.h"
+#include "ranges.h"
 #include "report/facts.h"
 #include "report/json.h"
 #include "report/report.h"
@@ -170,22 +172,81 @@ static void add_kernel(struct json *json)
     json_end(json);
 }
 
+static void add_pages(struct json *json, const struct facts_pages *pages)
+{
+    json_number(json, "pages_4k", pages->pages_4k);
+    json_number(json, "pages_2m", pages->pages_2m);
+    json_number(json, "pages_1g", pages->pages_1g);
+    json_number(json, "on_touch", pages->on_touch);
+    json_number(json, "reserved", pages->reserved);
+}
+
 static void add_ranges(struct json *json)
 {
     json_begin_array(json, "ranges");
-    for (struct map_range range = {0}; mapper_next_range(&range);) {
+    for (struct range range = {0}; ranges_next(&range);) {
+        struct facts_range facts;
+
+        facts_range(&range, &facts);
         json_begin_object(json, NULL);
         json_string(json, "name", range.name);
         json_hex(json, "va", va_number(range.va));
-        if (range.prot)
-            json_number(json, "pa", pa_number(range.pa));
+        if (facts.contiguous)
+            json_number(json, "pa", pa_number(facts.pa));
         else
             json_null(json, "pa");
         json_number(json, "bytes", range.npages * PAGE_BYTES);
-        json_string(json, "prot", facts_prot(range.prot));
-        json_string(json, "cache", facts_cache(range.cache));
+        json_string(json, "prot", facts_prot(facts.prot));
+        json_string(json, "cache", facts_cache(facts.cache));
+        json_bool(json, "allocated", range.allocated);
+        if (range.allocated)
+            add_pages(json, &facts.pages);
         json_end(json);
     }
+    json_end(json);
+}
+
+static void add_spaces(struct json *json)
+{
+    json_begin_array(json, "spaces");
+    for (struct vm *vm = vmm_kernel(); vm; vm = vm->next) {
+        struct facts_pages pages;
+
+        facts_space(vm, &pages);
+        json_begin_object(json, NULL);
+        json_string(json, "name", vm->name);
+        json_number(json, "tables", vm->space.ntables);
+        add_pages(json, &pages);
+        json_number(json, "owned", pages.owned);
+        json_number(json, "shared", pages.shared);
+        json_number(json, "faults", vm->faults);
+        json_end(json);
+    }
+    json_end(json);
+}
+
+static void add_vmm_audit(struct json *json)
+{
+    struct vmm_audit audit;
+    bool good;
+
+    if (vmm_audit(&audit, &good) != MM_OK) {
+        json_null(json, "vmm_audit");
+        return;
+    }
+    json_begin_object(json, "vmm_audit");
+    json_number(json, "spaces", audit.spaces);
+    json_number(json, "tables", audit.tables);
+    json_number(json, "pages_4k", audit.pages_4k);
+    json_number(json, "pages_2m", audit.pages_2m);
+    json_number(json, "pages_1g", audit.pages_1g);
+    json_number(json, "owned", audit.owned);
+    json_number(json, "shared", audit.shared);
+    json_number(json, "writable_executable", audit.writable_executable);
+    json_number(json, "user_in_kernel", audit.user_in_kernel);
+    json_number(json, "mapped_twice", audit.mapped_twice);
+    json_number(json, "miscounted", audit.miscounted);
+    json_number(json, "not_in_use", audit.not_in_use);
     json_end(json);
 }
 
@@ -278,7 +339,9 @@ void report_json(void)
     add_framebuffer(&json);
     add_kernel(&json);
     add_ranges(&json);
+    add_spaces(&json);
     add_page_tables(&json);
+    add_vmm_audit(&json);
     add_allocators(&json, frames);
     add_results(&json);
     json_end(&json);

@@ -12,6 +12,10 @@ void report_heading(const char *title, const char *remark);
 /* A line of the report: what it is about, and what there is to say. */
 void report_row(const char *label, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* The kernel's half of the address space, a line for what is alike; what its tables hold. */
+void report_address_space(void);
+void report_page_tables(void);
+
 /* The row that tells how many CPUs run, and on how many nodes. */
 void report_processors(void);
 

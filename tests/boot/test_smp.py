@@ -204,13 +204,15 @@ def test_stress(smp, rounds, extra):
     lock take the few real ones from the CPU that holds it."""
     report = boot(f"report=json exit=debug stress={rounds}", smp=smp, extra=extra)
     assert states(report) == ["online"] * smp
-    assert report["stress"] == {"passed": 7, "failed": 0}, report["text"]
+    assert report["stress"] == {"passed": 9, "failed": 0}, report["text"]
     lines = results(report["text"])
     assert f"stress: {smp} CPUs, {rounds} rounds" in lines
     counted = dict(re.findall(r"  (\S.*?) {2,}(\d+ \w+) +0 wrong", "\n".join(lines)))
     assert counted == {
         "unmapped pages fault on other CPUs": f"{rounds * smp} accesses",
         "changed protections hold on all CPUs": f"{rounds * (smp - 1)} accesses",
+        "kernel ranges come and go on all CPUs": f"{rounds * smp} ranges",
+        "all CPUs touch the same pages first": f"{rounds * smp * 48} touches",
         "frames, heap and mappings keep contents": f"{1000 * rounds * smp} operations",
         "frames in the middle of anything": f"{rounds * smp * 20} turns",
         "calls on all CPUs at once": f"{rounds * smp * (2 * smp - 1)} calls",
@@ -224,7 +226,7 @@ def test_the_same_instructions_give_the_same_results():
                  extra=["-icount", "shift=4,sleep=off"])["text"] for _ in range(2)]
     first, second = (results(text) for text in runs)
     assert first == second
-    assert "stress: 7 passed, 0 failed" in first
+    assert "stress: 9 passed, 0 failed" in first
 
 
 def test_a_wrong_number_of_rounds_is_named():

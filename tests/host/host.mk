@@ -34,7 +34,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states smp_mapper \
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states \
                    smp_vmm_units smp_vmm
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
@@ -133,7 +133,7 @@ HOST_KERNEL_acpi    := firmware/acpi_tables firmware/aml
 HOST_KERNEL_acpi_madt := firmware/madt firmware/subtables console/print
 HOST_KERNEL_srat    := firmware/srat firmware/subtables console/print
 HOST_KERNEL_print   := console/print
-HOST_KERNEL_explain := panic/explain panic/symbols options console/print panic/symbol_table
+HOST_KERNEL_explain := panic/explain ranges panic/symbols options console/print panic/symbol_table
 HOST_KERNEL_NAMES   := font json console input mapview context context_memory context_cpus \
                        context_noise acpi acpi_madt srat print explain
 HOST_KERNEL_COMMON  := $(BUILD)/host/mm/region.o $(BUILD)/host/mm/lock.o \

@@ -392,6 +392,26 @@ static void junk_does_no_harm(void **state)
 }
 
 static sigjmp_buf fault_exit;
+static void text_without_pixels_comes_with_the_next_write(void **state)
+{
+    (void)state;
+    start(640, 480, 0);
+    write_text("before\n");
+    console_move(NULL);
+    write_text("meanwhile\n");
+    assert_row(0, "before");
+    uint8_t *elsewhere = malloc(display.bytes); /* the pixels, at another address */
+    memcpy(elsewhere, display.memory, display.bytes);
+    free(display.memory);
+    display.memory = elsewhere;
+    assert_true(shows(1, 0, ' '));
+    console_move(elsewhere);
+    write_text("afterwards");
+    assert_row(0, "before");
+    assert_row(1, "meanwhile");
+    assert_row(2, "afterwards");
+}
+
 static unsigned faults;
 
 /* What a panic does: it prints. The second fault is caught by the console itself. */
@@ -446,6 +466,7 @@ int main(void)
         cmocka_unit_test(long_backlog_starts_with_a_whole_line),
         cmocka_unit_test(impossible_framebuffers_are_refused),
         cmocka_unit_test(junk_does_no_harm),
+        cmocka_unit_test(text_without_pixels_comes_with_the_next_write),
         cmocka_unit_test(lost_framebuffer_does_not_fault_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);

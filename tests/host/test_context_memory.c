@@ -40,7 +40,7 @@ static void bad_direct_map_ends_the_boot(void **state)
                                    0x1000,
                                    0xffff7ffffffff000,
                                    HHDM + 8,
-                                   MAPPER_DEVICE_BASE,
+                                   VMM_WINDOW_BASE,
                                    UINT64_MAX,
                                    0xfffffffffffff000};
     for (size_t i = 0; i < COUNT(bad); i++) {

@@ -32,7 +32,7 @@ static void assert_sound(void)
 static uint64_t odd_number(struct rng *rng, uint64_t old)
 {
     static const uint64_t odd[] = {
-        0,           1,        HHDM,       HHDM + LOADER_PA, MAPPER_DEVICE_BASE,
+        0,           1,        HHDM,       HHDM + LOADER_PA, VMM_WINDOW_BASE,
         PADDR_LIMIT, 1u << 31, 1ull << 32, 1ull << 63,       UINT64_MAX};
     switch (rng_below(rng, 4)) {
     case 0:

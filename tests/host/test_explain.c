@@ -1,15 +1,15 @@
-/* kernel/panic/explain.c, symbols.c with symbols.awk, kernel/options.c: the words of a panic, the
+/* kernel/panic/explain.c with kernel/ranges.c, symbols.c with symbols.awk, kernel/options.c: the words of a panic, the
  * names in its stack trace, and what the command line asks of it. */
 #include "test.h"
 
 #include "boot/context.h"
 #include "console/console.h"
 #include "console/serial.h"
-#include "cpu/cpu.h"
 #include "layout.h"
 #include "options.h"
 #include "panic/explain.h"
 #include "panic/symbols.h"
+#include "ranges.h"
 
 /* print.c, which puts sentences together, has sinks that are not used here. */
 void serial_write(const char *text, size_t bytes)
@@ -38,12 +38,6 @@ const struct boot_context *boot_context(void)
     return &context;
 }
 
-static uint64_t cr4;
-struct cpu_control cpu_control(void)
-{
-    return (struct cpu_control){.cr4 = cr4};
-}
-
 bool layout_in_text(uint64_t address)
 {
     return address - text_start < text_bytes;
@@ -59,7 +53,9 @@ const char *trap_name(uint64_t vector)
     return vector == 0 ? "divide error" : "some exception";
 }
 
-static const struct map_range ranges[] = {
+#define ALLOCATED 0xffffc00000100000ull
+
+static const struct map_range boot_ranges[] = {
     {"null page", {0}, {0}, 1, 0, CACHE_WB},
     {"direct map", {0xffff800000001000}, {0x1000}, 0x1000, PROT_READ | PROT_WRITE, CACHE_WB},
     {"kernel text", {SLID}, {0x400000}, 3, PROT_READ | PROT_EXEC, CACHE_WB},
@@ -68,15 +64,87 @@ static const struct map_range ranges[] = {
     {"kernel data", {GUARD + 0x1000}, {0x421000}, 64, PROT_READ | PROT_WRITE, CACHE_WB},
 };
 
-bool mapper_find_in_panic(vaddr_t va, struct map_range *out)
+/* Two that share the page between them, and one apart; a guard in front of each. */
+static const struct vmm_range allocated[] = {
+    {"CPU 1 stack", {ALLOCATED}, 8},
+    {"buffers", {ALLOCATED + 0x9000}, 16},
+    {"framebuffer", {0xffffe00000001000}, 4},
+};
+
+/* What the pages of "buffers" are, from the first on. */
+static const struct vmm_run runs[] = {
+    {.va = {ALLOCATED + 0x9000}, .npages = 4, .kind = VMM_IS_PAGE},
+    {.va = {ALLOCATED + 0xd000}, .npages = 4, .kind = VMM_IS_LAZY},
+    {.va = {ALLOCATED + 0x11000}, .npages = 4, .kind = VMM_IS_SET_ASIDE},
+    {.va = {ALLOCATED + 0x15000}, .npages = 2, .kind = VMM_IS_STACK},
+};
+
+bool mapper_find(vaddr_t va, struct map_range *out)
 {
-    for (size_t i = 0; i < COUNT(ranges); i++) {
-        if (va.v - ranges[i].va.v >= ranges[i].npages * PAGE_BYTES)
+    for (size_t i = 0; i < COUNT(boot_ranges); i++) {
+        if (va.v - boot_ranges[i].va.v >= boot_ranges[i].npages * PAGE_BYTES)
             continue;
-        *out = ranges[i];
+        *out = boot_ranges[i];
         return true;
     }
     return false;
+}
+
+bool mapper_next_range(struct map_range *range)
+{
+    uint64_t from = range->npages > 0 ? range->va.v + range->npages * PAGE_BYTES : 0;
+    for (size_t i = 0; i < COUNT(boot_ranges); i++) {
+        if (boot_ranges[i].va.v < from || (from == 0 && range->npages > 0))
+            continue;
+        *range = boot_ranges[i];
+        return true;
+    }
+    return false;
+}
+
+bool vmm_find(vaddr_t va, struct vmm_range *out)
+{
+    for (size_t i = 0; i < COUNT(allocated); i++) {
+        uint64_t guard = allocated[i].va.v - PAGE_BYTES;
+        if (va.v - guard >= (allocated[i].npages + 1) * PAGE_BYTES)
+            continue;
+        *out = allocated[i];
+        return true;
+    }
+    return false;
+}
+
+bool vmm_next_range(struct vmm_range *range)
+{
+    for (size_t i = 0; i < COUNT(allocated); i++) {
+        if (range->npages > 0 && allocated[i].va.v <= range->va.v)
+            continue;
+        *range = allocated[i];
+        return true;
+    }
+    return false;
+}
+
+struct vm *vmm_kernel(void)
+{
+    static struct vm vm;
+    return &vm;
+}
+
+mm_status_t vmm_next(struct vm *vm, vaddr_t *cursor, struct vmm_run *out)
+{
+    assert_ptr_equal(vm, vmm_kernel());
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        uint64_t end = runs[i].va.v + runs[i].npages * PAGE_BYTES;
+        if (cursor->v >= end)
+            continue;
+        *out = runs[i];
+        if (cursor->v > out->va.v)
+            out->va = *cursor;
+        *cursor = VA(end);
+        return MM_OK;
+    }
+    return MM_NOTFOUND;
 }
 
 static int begin(void **state)
@@ -112,11 +180,9 @@ static void user_mode_ends_where_the_lower_half_does(void **state)
     static const uint64_t ends[] = {1ull << 47, 1ull << 56};
     (void)state;
     for (size_t i = 0; i < COUNT(ends); i++) {
-        cr4 = i ? CR4_LA57 : 0;
         assert_non_null(strstr(page_fault(FAULT_PRESENT, ends[i] - 1), "belongs to user mode"));
         assert_null(strstr(page_fault(FAULT_PRESENT, -ends[i]), "belongs to user mode"));
     }
-    cr4 = 0;
 }
 
 static void page_faults_say_what_was_done_to_what(void **state)
@@ -126,11 +192,12 @@ static void page_faults_say_what_was_done_to_what(void **state)
         const char *words;
     } cases[] = {
         {0, 0xffffc123456789ab,
-         "page fault: read of a page that is not mapped at 0xffffc123456789ab"},
-        {FAULT_WRITE, 0xffffc000000000ff,
-         "page fault: write to a page that is not mapped at 0xffffc000000000ff"},
-        {FAULT_FETCH, 0xffffc00000000000,
-         "page fault: instruction fetch from a page that is not mapped at 0xffffc00000000000"},
+         "page fault: read of a page that is not mapped at 0xffffc123456789ab, where nothing is "
+         "allocated, or not any more"},
+        {FAULT_WRITE, 0xfffff000000000ff,
+         "page fault: write to a page that is not mapped at 0xfffff000000000ff"},
+        {FAULT_FETCH, 0xffffbffffffff000,
+         "page fault: instruction fetch from a page that is not mapped at 0xffffbffffffff000"},
         {0, 0x1000, "page fault: read of a page that is not mapped at 0x0000000000001000"},
         {FAULT_PRESENT | FAULT_WRITE, SLID + 0x3008,
          "page fault: write to a read-only page at 0xffffffff9d403008, in kernel rodata"},
@@ -152,8 +219,8 @@ static void page_faults_say_what_was_done_to_what(void **state)
         {FAULT_PRESENT, SLID + 0x3000,
          "page fault: read of a page that is mapped, but not for this at 0xffffffff9d403000, in "
          "kernel rodata"},
-        {FAULT_PRESENT | FAULT_RESERVED, 0xffffc00000000000,
-         "page fault: read of a page whose table entry is damaged at 0xffffc00000000000"},
+        {FAULT_PRESENT | FAULT_RESERVED, 0xfffff00000000000,
+         "page fault: read of a page whose table entry is damaged at 0xfffff00000000000"},
         {FAULT_PRESENT | FAULT_RESERVED | FAULT_WRITE, SLID + 0x3000,
          "page fault: write to a page whose table entry is damaged at 0xffffffff9d403000, in "
          "kernel "
@@ -165,6 +232,85 @@ static void page_faults_say_what_was_done_to_what(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_string_equal(page_fault(cases[i].error, cases[i].address), cases[i].words);
+}
+
+static void faults_around_allocated_ranges_say_where(void **state)
+{
+    static const struct {
+        uint64_t error, address;
+        const char *words;
+    } cases[] = {
+        {0, ALLOCATED - 1,
+         "page fault: read of a page that is not mapped at 0xffffc000000fffff, in the guard page "
+         "of "
+         "CPU 1 stack"},
+        {FAULT_WRITE, ALLOCATED + 0x8010,
+         "page fault: write to a page that is not mapped at 0xffffc00000108010, 16 bytes behind "
+         "CPU "
+         "1 stack, in the guard page of buffers"},
+        {FAULT_WRITE, ALLOCATED + 0x8000,
+         "page fault: write to a page that is not mapped at 0xffffc00000108000, right behind CPU 1 "
+         "stack, in the guard page of buffers"},
+        {0, ALLOCATED + 0x19001,
+         "page fault: read of a page that is not mapped at 0xffffc00000119001, 1 byte behind "
+         "buffers"},
+        {0, ALLOCATED + 0x1a000,
+         "page fault: read of a page that is not mapped at 0xffffc0000011a000, where nothing is "
+         "allocated, or not any more"},
+        {FAULT_PRESENT | FAULT_WRITE, ALLOCATED + 0x9123,
+         "page fault: write to a read-only page at 0xffffc00000109123, in buffers"},
+        {0, ALLOCATED + 0xd000,
+         "page fault: read of a page that could not be given memory at 0xffffc0000010d000, in "
+         "buffers"},
+        {0, ALLOCATED + 0x12345,
+         "page fault: read of a page that is reserved, but has no memory at 0xffffc00000112345, in "
+         "buffers"},
+        {FAULT_WRITE, ALLOCATED + 0x15fff,
+         "page fault: write to a page that its stack has not grown to at 0xffffc00000115fff, in "
+         "buffers"},
+        {0, ALLOCATED + 0x17000,
+         "page fault: read of a page that is not mapped at 0xffffc00000117000, in buffers"},
+        {0, 0xffffe00000000000,
+         "page fault: read of a page that is not mapped at 0xffffe00000000000, in the guard page "
+         "of "
+         "framebuffer"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_string_equal(page_fault(cases[i].error, cases[i].address), cases[i].words);
+    struct trap_frame frame = {
+        .vector = TRAP_PAGE_FAULT, .error = FAULT_WRITE, .rsp = ALLOCATED + 0x10};
+    assert_string_equal(
+        explain(frame, ALLOCATED - 8),
+        "stack overflow: the guard page of CPU 1 stack was hit at 0xffffc000000ffff8");
+    frame.vector = TRAP_DOUBLE_FAULT;
+    assert_string_equal(
+        explain(frame, ALLOCATED - 8),
+        "stack overflow: the guard page of CPU 1 stack was hit at 0xffffc000000ffff8");
+    /* The range behind it is near the stack, too, but that is not what hit its guard. */
+    frame = (struct trap_frame){
+        .vector = TRAP_PAGE_FAULT, .error = FAULT_WRITE, .rsp = ALLOCATED + 0x7000};
+    assert_non_null(strstr(explain(frame, ALLOCATED + 0x8ff8), "in the guard page of buffers"));
+    assert_null(strstr(explain(frame, ALLOCATED + 0x8ff8), "overflow"));
+}
+
+static void all_ranges_come_in_the_order_of_their_addresses(void **state)
+{
+    static const char *const names[] = {"null page",     "direct map",       "CPU 1 stack",
+                                        "buffers",       "framebuffer",      "kernel text",
+                                        "kernel rodata", "boot stack guard", "kernel data"};
+    struct range range = {0};
+    (void)state;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        struct range found;
+        assert_true(ranges_next(&range));
+        assert_string_equal(names[i], range.name);
+        assert_true(ranges_find(range.va, &found));
+        assert_int_equal(range.va.v, found.va.v);
+        assert_int_equal(range.npages, found.npages);
+    }
+    assert_false(ranges_next(&range));
+    assert_string_equal("kernel data", range.name);
 }
 
 static void every_error_code_gives_a_sentence(void **state)
@@ -196,8 +342,8 @@ static void a_guard_page_is_an_overflow_only_with_the_stack_there(void **state)
             explain(frame, GUARD + 0xff8),
             cases[i].overflow
                 ? "stack overflow: the boot stack guard page was hit at 0xffffffff9d420ff8"
-                : "page fault: write to a page that is not mapped at 0xffffffff9d420ff8, in boot "
-                  "stack guard");
+                : "page fault: write to a page that is not mapped at 0xffffffff9d420ff8, in the "
+                  "boot stack guard page");
         frame.vector = TRAP_DOUBLE_FAULT;
         frame.error = 0;
         if (cases[i].overflow)
@@ -402,6 +548,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(page_faults_say_what_was_done_to_what, begin),
+        cmocka_unit_test_setup(faults_around_allocated_ranges_say_where, begin),
+        cmocka_unit_test_setup(all_ranges_come_in_the_order_of_their_addresses, begin),
         cmocka_unit_test_setup(user_mode_ends_where_the_lower_half_does, begin),
         cmocka_unit_test_setup(every_error_code_gives_a_sentence, begin),
         cmocka_unit_test_setup(a_guard_page_is_an_overflow_only_with_the_stack_there, begin),

@@ -41,16 +41,18 @@ static void the_audit_finds_what_no_range_covers(void **state)
     (void)state;
     struct mapper_audit audit;
     const uint64_t places[] = {
-        0,                               /* the null page */
-        guards[1].start.v,               /* between two pieces */
-        0x5000,                          /* in front of all but one */
-        -3 * PAGE_BYTES,                 /* behind all */
-        input.data.end.v,                /* right behind one */
-        MAPPER_DEVICE_BASE - PAGE_BYTES, /* right in front of one */
+        0,                     /* the null page */
+        guards[1].start.v,     /* between two pieces */
+        0x5000,                /* in front of all but one */
+        -3 * PAGE_BYTES,       /* behind all */
+        input.data.end.v,      /* right behind one */
+        IMAGE_VA - PAGE_BYTES, /* right in front of one */
+        WINDOWS - PAGE_BYTES,  /* right in front of the windows */
+        WINDOWS_END,           /* right behind them */
     };
     for (size_t i = 0; i < COUNT(places); i++) {
         prot_t prot = PROT_READ | PROT_WRITE | PROT_GLOBAL;
-        paddr_t pa = PA(FRAMEBUFFER + FB_BYTES + 64 * PAGE_BYTES);
+        paddr_t pa = PA(FRAMEBUFFER);
         uint64_t npages = places[i] == guards[1].start.v ? 1 : places[i] == 0 ? 2 : 1;
         assert_int_equal(MM_OK, paging_map(&space, VA(places[i]), pa, npages, prot, CACHE_WB));
         assert_false(mapper_audit(&space, &audit));
@@ -66,6 +68,35 @@ static void the_audit_finds_what_no_range_covers(void **state)
                                        PROT_READ | PROT_WRITE | PROT_GLOBAL, CACHE_WB));
     assert_false(mapper_audit(&space, &audit));
     assert_int_equal(2, audit.outside_ranges);
+}
+
+static void the_windows_may_hold_anything_but_what_breaks_the_rules(void **state)
+{
+    (void)state;
+    struct mapper_audit before, audit;
+    const prot_t rw = PROT_READ | PROT_WRITE | PROT_GLOBAL;
+    const paddr_t pa = PA(FRAMEBUFFER);
+    assert_true(mapper_audit(&space, &before));
+    assert_int_equal(MM_OK, paging_map(&space, VA(WINDOWS), pa, 1, rw, CACHE_WC));
+    assert_int_equal(MM_OK, paging_map(&space, VA(WINDOWS_END - HUGE_2M), pa, 512, rw, CACHE_UC));
+    assert_true(mapper_audit(&space, &audit));
+    assert_int_equal(before.pages_4k + 1, audit.pages_4k);
+    assert_int_equal(before.pages_2m + 1, audit.pages_2m);
+
+    space.allow_wx = true;
+    assert_int_equal(MM_OK, paging_protect(&space, VA(WINDOWS), 1, rw | PROT_EXEC, CACHE_WB));
+    assert_false(mapper_audit(&space, &audit));
+    assert_int_equal(1, audit.writable_executable);
+    assert_int_equal(WINDOWS, audit.first_bad.v);
+    assert_int_equal(MM_OK, paging_unmap(&space, VA(WINDOWS), 1));
+    assert_true(mapper_audit(&space, &audit));
+
+    /* One run over a border is not the vmm's: all of it counts. */
+    assert_int_equal(MM_OK,
+                     paging_map(&space, VA(WINDOWS_END), pa_add(pa, HUGE_2M), 512, rw, CACHE_UC));
+    assert_false(mapper_audit(&space, &audit));
+    assert_int_equal(1024, audit.outside_ranges);
+    assert_int_equal(0, audit.mismatched);
 }
 
 static void the_audit_sees_the_borders_inside_a_run(void **state)
@@ -123,6 +154,7 @@ int main(void)
         WITH_SPACE(the_audit_finds_a_page_that_is_writable_and_executable),
         WITH_SPACE(the_audit_finds_a_page_open_to_users),
         WITH_SPACE(the_audit_finds_what_no_range_covers),
+        WITH_SPACE(the_windows_may_hold_anything_but_what_breaks_the_rules),
         WITH_INPUT(the_audit_sees_the_borders_inside_a_run),
         WITH_SPACE(the_audit_finds_what_is_not_as_listed),
         WITH_INPUT(a_cpu_without_nx_or_global_pages_passes_the_audit),

@@ -1,4 +1,4 @@
-/* Spinlocks, reader-writer locks and barriers between CPUs, and the checks of a debug build: order,
+/* Spinlocks and barriers between CPUs, and the checks of a debug build: order,
  * double acquire, release by somebody else, each with the culprit named. */
 #include "lock.h"
 #include "smp_rig.h"
@@ -6,15 +6,14 @@
 #define TURNS 20000
 
 static struct spinlock spin = SPINLOCK_INIT(LOCK_FRAMES, "spin");
-static struct rwlock rw = RWLOCK_INIT(LOCK_FRAMES, "rw");
-static uint64_t a GUARDED_BY(spin), b GUARDED_BY(rw), c GUARDED_BY(rw);
-static uint64_t stage, inside, turn;
+static uint64_t a GUARDED_BY(spin);
+static uint64_t stage, turn;
 
 static int start(void **state)
 {
     (void)state;
     machine_start_simple(MIB);
-    stage = inside = turn = 0;
+    stage = turn = 0;
     return 0;
 }
 
@@ -78,87 +77,6 @@ static void trying_takes_a_free_lock_only(void **state)
         assert_int_equal(turn, a), spin_unlock(&spin, irq);
 }
 
-static void read_and_write(unsigned cpu)
-{
-    for (unsigned i = 0; i < TURNS; i++) {
-        if ((i + cpu) % 8 == 0) {
-            irq_state_t irq = write_lock(&rw);
-            b++;
-            c += 3;
-            write_unlock(&rw, irq);
-        } else {
-            irq_state_t irq = read_lock(&rw);
-            CPU_CHECK(c == 3 * b);
-            read_unlock(&rw, irq);
-        }
-    }
-}
-
-static void a_writer_is_alone(void **state)
-{
-    (void)state;
-    irq_state_t irq = write_lock(&rw);
-    b = c = 0;
-    write_unlock(&rw, irq);
-    cpus_run(NCPUS, read_and_write);
-    irq = read_lock(&rw);
-    assert_int_equal(NCPUS * TURNS / 8, b);
-    assert_int_equal(0, rw.readers - 1);
-    read_unlock(&rw, irq);
-}
-
-static void read_together(unsigned cpu)
-{
-    (void)cpu;
-    irq_state_t irq = read_lock(&rw);
-    __atomic_fetch_add(&inside, 1, __ATOMIC_ACQ_REL);
-    wait_for(&inside, NCPUS); /* for ever, if they come in one by one */
-    read_unlock(&rw, irq);
-}
-
-static void readers_share(void **state)
-{
-    (void)state;
-    cpus_run(NCPUS, read_together);
-}
-
-/* CPU 0 reads, 1 wants to write, then 2 wants to read: it must come after the writer. */
-static void queue_up(unsigned cpu)
-{
-    irq_state_t irq;
-    uint32_t tickets = __atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED);
-    cpus_meet();
-    if (cpu == 0) {
-        irq = read_lock(&rw);
-        store(&stage, 1);
-        while (__atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED) != tickets + 3)
-            port_relax();
-        CPU_CHECK(load(&turn) == 0);
-        read_unlock(&rw, irq);
-    } else if (cpu == 1) {
-        wait_for(&stage, 1);
-        irq = write_lock(&rw);
-        CPU_CHECK(load(&turn) == 0);
-        store(&turn, 1);
-        write_unlock(&rw, irq);
-    } else {
-        while (__atomic_load_n(&rw.gate.next, __ATOMIC_RELAXED) != tickets + 2)
-            port_relax();
-        irq = read_lock(&rw);
-        CPU_CHECK(load(&turn) == 1);
-        read_unlock(&rw, irq);
-    }
-}
-
-static void readers_do_not_overtake_a_waiting_writer(void **state)
-{
-    (void)state;
-    for (unsigned i = 0; i < 200; i++) {
-        stage = turn = 0;
-        cpus_run(3, queue_up);
-    }
-}
-
 /* --- Waiting -------------------------------------------------------------- */
 
 /* CPU 0 holds both locks and waits for the others to flush, while they wait for a lock. */
@@ -177,14 +95,10 @@ static void wait_while_waited_for(unsigned cpu)
             port_tlb_shootdown(&all, &batch);
             spin_unlock(&spin, irq);
             spin_unlock(&out, outer);
-        } else if (cpu % 4 < 2) {
-            irq = read_lock(&rw);
-            port_tlb_shootdown(&all, &batch);
-            read_unlock(&rw, irq);
         } else {
-            irq = write_lock(&rw);
+            irq = spin_lock(&spin);
             port_tlb_shootdown(&all, &batch);
-            write_unlock(&rw, irq);
+            spin_unlock(&spin, irq);
         }
     }
 }
@@ -267,10 +181,6 @@ static void taking_a_lock_twice_names_the_first_time(void **state) NO_LOCK_ANALY
     assert_panics(spin_lock(&inner_lock), "CPU 0 takes \"pmm\" at 0x");
     assert_names_take_first("holds it since ");
     spin_unlock(&inner_lock, irq);
-    irq = read_lock(&rw);
-    assert_panics(read_lock(&rw), "takes \"rw\""); /* a writer between would stop both for ever */
-    assert_panics(write_lock(&rw), "takes \"rw\"");
-    read_unlock(&rw, irq);
 }
 
 static void giving_back_what_nobody_holds_is_named(void **state) NO_LOCK_ANALYSIS
@@ -279,8 +189,6 @@ static void giving_back_what_nobody_holds_is_named(void **state) NO_LOCK_ANALYSI
     irq_state_t irq = {0};
     assert_panics(spin_unlock(&inner_lock, irq), "CPU 0 releases \"pmm\" at 0x");
     assert_message("which nobody holds");
-    assert_panics(read_unlock(&rw, irq), "which nobody holds");
-    assert_panics(write_unlock(&rw, irq), "which nobody holds");
 }
 
 static void hold_or_wait(unsigned cpu) NO_LOCK_ANALYSIS
@@ -319,9 +227,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_spinlock_lets_one_in),
         TEST(trying_takes_a_free_lock_only),
-        TEST(a_writer_is_alone),
-        TEST(readers_share),
-        TEST(readers_do_not_overtake_a_waiting_writer),
         TEST(who_waits_for_a_lock_answers_shootdowns),
         TEST(a_barrier_counts_for_all_cpus),
         TEST(taking_locks_out_of_order_names_both),
