@@ -30,20 +30,20 @@ EFI_ASMS := ap_start.S enter.S kernel_blob.S
 KERNEL_SRCS := layout.c main.c options.c port.c ranges.c \
   $(addprefix boot/,context.c memory.c requests.c) \
   $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c crew.c gdt.c lapic.c \
-                   shootdown.c stop.c traps.c) \
+                   ring3.c shootdown.c stop.c traps.c) \
   $(addprefix firmware/,acpi.c acpi_tables.c aml.c madt.c nodes.c power.c runtime.c srat.c subtables.c) \
   $(addprefix console/,console.c font.c print.c screen.c serial.c utf8.c) \
   $(addprefix panic/,explain.c panic.c symbols.c) \
-  $(addprefix user/,fault.c) \
+  $(addprefix user/,copy.c describe.c fault.c syscall.c thread.c) \
   $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_frames.c report_json.c \
                       report_ranges.c units.c) \
   $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_mm.c selfcheck_smp.c \
-                     selfcheck_vmm.c stress.c stress_interrupts.c stress_mixed.c stress_tlb.c \
-                     stress_vmm.c) \
+                     selfcheck_user.c selfcheck_vmm.c stress.c stress_interrupts.c stress_mixed.c stress_tlb.c \
+                     stress_user.c stress_vmm.c user_forbidden.c user_kernel.c user_room.c) \
   $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c table.c) \
   $(addprefix monitor/,commands.c commands_check.c commands_machine.c commands_memory.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
-KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S
+KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user/copy_bytes.S user/payload.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
 MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
   $(addprefix paging/,arguments.c change.c clone.c exchange.c locks.c map.c merge.c pool.c protect.c query.c set.c space.c \

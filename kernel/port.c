@@ -15,6 +15,7 @@ const struct port_cpu *port_cpu(void)
         cpu.nx = control.efer & EFER_NXE;
         cpu.page_1g = cpu_info()->page_1g;
         cpu.global = control.cr4 & CR4_PGE;
+        cpu.pkeys = control.cr4 & CR4_PKE;
         cpu.phys_bits = cpu_info()->phys_bits;
         cpu.levels = control.cr4 & CR4_LA57 ? 5 : 4;
     }

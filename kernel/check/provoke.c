@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "check/user_room.h"
 #include "cpu/cpus.h"
 #include "layout.h"
 #include "mm/heap.h"
@@ -104,6 +105,16 @@ static void general_protection(void)
     read_from(hidden_pointer(0x0123456789abcdefull)); /* not canonical */
 }
 
+/* It would be filled if a copy function asked. */
+static void user_memory(void)
+{
+    static struct room room;
+    if (!room_open(&room, "victim"))
+        panic("no memory for a space");
+    vmm_switch(&room.vm);
+    read_from(hidden_pointer(va_number(ROOM_DATA)));
+}
+
 static void heap_double_free(void)
 {
     void *block = kmalloc(64);
@@ -182,6 +193,7 @@ static const struct provocation provocations[] = {
     {"divide", "divide by zero", divide},
     {"invalid-opcode", "execute ud2", invalid_opcode},
     {"gp", "read a non-canonical address", general_protection},
+    {"user-memory", "read memory of ring 3, but not to copy it", user_memory},
     {"heap-double-free", "free a heap block twice", heap_double_free},
     {"frame-double-free", "free a frame twice", frame_double_free},
     {"range-guard", "write in front of a kernel range", range_guard},

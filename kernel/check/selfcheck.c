@@ -154,6 +154,7 @@ struct selfcheck_result selfcheck_run(void)
     run_part(&selfcheck_heap);
     run_part(&selfcheck_faults);
     run_part(&selfcheck_smp);
+    run_part(&selfcheck_user);
     kprintf("self-check: %u passed, %u failed\n", last.passed, last.failed);
     return last;
 }

@@ -101,6 +101,7 @@ static const struct stress_test tests[] = {
     {"calls on all CPUs at once", "calls", stress_storm},
     {"barriers wait for what they interrupt", "barriers", stress_barrier},
     {"flush with a CPU that is long deaf", "flushes", stress_deaf},
+    {"ring 3 in one space, and in copies of it", "threads", stress_user},
 };
 
 /* What is in use, exact while nothing else runs. The heap may keep a run of frames more or less:

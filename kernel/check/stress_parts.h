@@ -61,6 +61,7 @@ void stress_interrupts(void);
 void stress_storm(void);
 void stress_barrier(void);
 void stress_deaf(void);
+void stress_user(void);
 
 /* Run one with a crew of at most limit CPUs; true if nothing was wrong. */
 bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds);

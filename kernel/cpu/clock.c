@@ -191,6 +191,28 @@ uint64_t clock_timer_hz(void)
     return timer_hz;
 }
 
+bool clock_slice_start(unsigned usec)
+{
+    if (timer_hz == 0)
+        return false;
+    lapic_timer_repeat(VECTOR_SLICE, (uint32_t)(timer_hz * usec / 1000000));
+    return true;
+}
+
+static void tick(void)
+{
+    lapic_timer_repeat(VECTOR_TICK, (uint32_t)(timer_hz / TICKS_A_SECOND));
+}
+
+/* CPU 0 is the one that polls. */
+void clock_slice_stop(void)
+{
+    if (ticking && cpu_current()->id == 0)
+        tick();
+    else
+        lapic_timer_repeat(VECTOR_SLICE, 0);
+}
+
 /* The tick goes on while there are keys to be waited for; nobody else has interrupts to lose. */
 void clock_rest(void)
 {
@@ -200,7 +222,7 @@ void clock_rest(void)
         return;
     }
     if (!ticking)
-        lapic_timer_repeat(VECTOR_TICK, (uint32_t)(timer_hz / TICKS_A_SECOND));
+        tick();
     ticking = true;
     __asm__ volatile("sti\n\thlt" ::: "memory");
 }

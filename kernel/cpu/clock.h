@@ -2,6 +2,7 @@
 #ifndef QL_KERNEL_CLOCK_H
 #define QL_KERNEL_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Find the frequencies out; cpu_tsc_hz answers with what was found from then on. Some 20 ms. Stage:
@@ -21,5 +22,10 @@ uint64_t clock_timer_hz(void);
 /* Let this CPU rest for at most about a millisecond, or until its next interrupt: one turn of a
  * loop that polls. Interrupts are on. */
 void clock_rest(void);
+
+/* Interrupt this CPU by VECTOR_SLICE every usec microseconds, 1 .. 100000, until clock_slice_stop.
+ * False: there is no timer, nothing was started. */
+bool clock_slice_start(unsigned usec);
+void clock_slice_stop(void);
 
 #endif

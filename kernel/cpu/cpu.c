@@ -15,6 +15,8 @@ struct cpuid {
 static struct cpu_info info;
 static uint64_t tsc_hz; /* 0: not settled yet */
 
+bool cpu_smap;
+
 /* The compiler puts this word between a frame's arrays and its return address, and calls
  * __stack_chk_fail if it has changed when the function returns. */
 extern uintptr_t __stack_chk_guard;
@@ -101,6 +103,7 @@ static void read_features(void)
     info.erms = bit(seven.ebx, 9);
     info.smap = bit(seven.ebx, 20);
     info.umip = bit(seven.ecx, 2);
+    info.pku = bit(seven.ecx, 3);
     info.la57 = bit(seven.ecx, 16);
     info.nx = bit(extended.edx, 20);
     info.page_1g = bit(extended.edx, 26);
@@ -187,10 +190,26 @@ void cpu_protect(void)
     struct cpu_control c = cpu_control();
     if (info.nx)
         cpu_write_msr(MSR_EFER, c.efer | EFER_NXE);
+    c.cr4 &= ~(CR4_FSGSBASE | CR4_PCE);
     c.cr4 |= (info.pge ? CR4_PGE : 0) | (info.smep ? CR4_SMEP : 0) | (info.smap ? CR4_SMAP : 0) |
-             (info.umip ? CR4_UMIP : 0) | (info.mce ? CR4_MCE : 0);
+             (info.umip ? CR4_UMIP : 0) | (info.pku ? CR4_PKE : 0) | (info.mce ? CR4_MCE : 0);
     __asm__ volatile("movq %0, %%cr4" ::"r"(c.cr4) : "memory");
-    __asm__ volatile("movq %0, %%cr0" ::"r"(c.cr0 | CR0_WP) : "memory");
+    __asm__ volatile("movq %0, %%cr0" ::"r"(c.cr0 | CR0_WP | CR0_MP | CR0_TS) : "memory");
+    cpu_smap = info.smap;
+    if (info.pku)
+        cpu_set_pkru(0);
+}
+
+uint32_t cpu_pkru(void)
+{
+    uint32_t pkru;
+    __asm__ volatile("rdpkru" : "=a"(pkru) : "c"(0) : "edx");
+    return pkru;
+}
+
+void cpu_set_pkru(uint32_t pkru)
+{
+    __asm__ volatile("wrpkru" ::"a"(pkru), "c"(0), "d"(0) : "memory");
 }
 
 void cpu_protections(char *out, size_t bytes)
@@ -201,7 +220,8 @@ void cpu_protections(char *out, size_t bytes)
         const char *name;
     } all[] = {
         {c.cr0 & CR0_WP, "WP"},     {c.efer & EFER_NXE, "NX"},  {c.cr4 & CR4_SMEP, "SMEP"},
-        {c.cr4 & CR4_SMAP, "SMAP"}, {c.cr4 & CR4_UMIP, "UMIP"}, {c.cr4 & CR4_PGE, "PGE"},
+        {c.cr4 & CR4_SMAP, "SMAP"}, {c.cr4 & CR4_UMIP, "UMIP"}, {c.cr4 & CR4_PKE, "PKE"},
+        {c.cr4 & CR4_PGE, "PGE"},
     };
     size_t used = 0;
     if (bytes > 0)

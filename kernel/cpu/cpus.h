@@ -4,9 +4,12 @@
 #ifndef QL_KERNEL_CPUS_H
 #define QL_KERNEL_CPUS_H
 
-/* Offsets in struct cpu, for entry.S and ap_entry.S. */
+/* Offsets in struct cpu, for entry.S, ap_entry.S and trap_stubs.S. */
 #define CPU_SELF      0
 #define CPU_STACK_TOP 8
+#define CPU_TSS       24
+#define CPU_RING0_RSP 32
+#define CPU_RING3_RSP 40
 
 #ifndef __ASSEMBLER__
 #include <stdbool.h>
@@ -32,6 +35,8 @@ struct cpu_stopped {
 struct cpu_stacks;
 struct trap_frame;
 struct call;
+struct tss;
+struct user_thread;
 
 typedef void (*cpu_function_t)(void *argument);
 
@@ -44,10 +49,14 @@ struct call_node {
 /* What each CPU has of its own, found through %gs with one instruction. What a CPU writes of
  * another's is on cache lines apart, and only touched by atomics. */
 struct cpu {
-    struct cpu *self;   /* at %gs:0 */
-    uint64_t stack_top; /* that it starts on */
-    struct mm_cpu *mm;  /* the memory manager's share of it; port_mm_cpu() */
-    uint32_t id;        /* our number; port_cpu_id() */
+    struct cpu *self;         /* at %gs:0 */
+    uint64_t stack_top;       /* that it starts on */
+    struct mm_cpu *mm;        /* the memory manager's share of it; port_mm_cpu() */
+    struct tss *tss;          /* gdt.c */
+    uint64_t ring0_rsp;       /* trap_stubs.S: where the stack of ring 3's system calls begins */
+    uint64_t ring3_rsp;       /* and what its RSP was, for two instructions */
+    struct user_thread *user; /* that runs here; user/thread.c */
+    uint32_t id;              /* our number; port_cpu_id() */
     uint32_t lapic_id;
     uint32_t acpi_uid;
     uint32_t node; /* 0 where the firmware names none */
@@ -75,6 +84,9 @@ struct cpu {
 
 _Static_assert(__builtin_offsetof(struct cpu, self) == CPU_SELF, "entry.S");
 _Static_assert(__builtin_offsetof(struct cpu, stack_top) == CPU_STACK_TOP, "ap_entry.S");
+_Static_assert(__builtin_offsetof(struct cpu, tss) == CPU_TSS, "trap_stubs.S");
+_Static_assert(__builtin_offsetof(struct cpu, ring0_rsp) == CPU_RING0_RSP, "trap_stubs.S");
+_Static_assert(__builtin_offsetof(struct cpu, ring3_rsp) == CPU_RING3_RSP, "trap_stubs.S");
 _Static_assert(__builtin_offsetof(struct cpu, mm) == PORT_MM_CPU_OFFSET, "mm/cpu.h");
 
 /* The CPU that executes this. Constant while interrupts are off, and for ordinary work: it never

@@ -4,11 +4,13 @@
 #include "cpu/gdt.h"
 
 #include "cpu/cpu.h"
+#include "cpu/cpus.h"
 
 /* Present, code, readable, 64-bit; present, data, writable. Base and limit mean nothing there. The
  * accessed bit is set already, or the CPU would write it back. */
 #define DESCRIPTOR_CODE 0x00209b0000000000ull
 #define DESCRIPTOR_DATA 0x0000930000000000ull
+#define DESCRIPTOR_USER 0x0000600000000000ull /* privilege 3, on top of one of these */
 #define TSS_AVAILABLE   0x89ull
 
 static void fill(struct segments *s, const struct cpu_stacks *stacks)
@@ -21,6 +23,8 @@ static void fill(struct segments *s, const struct cpu_stacks *stacks)
     uint64_t limit = sizeof s->tss - 1;
     s->gdt[GDT_CODE / 8] = DESCRIPTOR_CODE;
     s->gdt[GDT_DATA / 8] = DESCRIPTOR_DATA;
+    s->gdt[GDT_USER_DATA / 8] = DESCRIPTOR_DATA | DESCRIPTOR_USER;
+    s->gdt[GDT_USER_CODE / 8] = DESCRIPTOR_CODE | DESCRIPTOR_USER;
     s->gdt[GDT_TSS / 8] =
         limit | (base & 0xffffff) << 16 | TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
     s->gdt[GDT_TSS / 8 + 1] = base >> 32;
@@ -50,4 +54,5 @@ void gdt_load(struct segments *segments, const struct cpu_stacks *stacks)
                      "i"(GDT_CODE), "i"(GDT_DATA), "i"(GDT_TSS)
                      : "rax", "memory");
     cpu_write_msr(MSR_GS_BASE, gs_base);
+    cpu_current()->tss = &segments->tss;
 }

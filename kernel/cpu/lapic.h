@@ -10,6 +10,7 @@
 /* All vectors that this kernel takes. The task priority holds back those of lower classes: whatever
  * the firmware left pending is not ours. */
 enum lapic_vector {
+    VECTOR_SLICE = 0xfa,     /* user/thread.c: a thread has run for long enough */
     VECTOR_CALL = 0xfb,      /* calls.c: there is something to run */
     VECTOR_SHOOTDOWN = 0xfc, /* shootdown.c: there is something to forget */
     VECTOR_TICK = 0xfd,      /* clock.c: wakes a CPU that polls */

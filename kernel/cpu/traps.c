@@ -7,8 +7,10 @@
 #include "check.h"
 #include "cpu/cpus.h"
 #include "cpu/gdt.h"
+#include "cpu/ring3.h"
 #include "layout.h"
 #include "panic/panic.h"
+#include "user/thread.h"
 
 #define STUB_BYTES 16 /* of each entry point in trap_stubs.S */
 
@@ -30,12 +32,13 @@ bool traps_call(void (*function)(void *), void *argument, uint64_t *resume_rsp);
 void traps_dispatch(struct trap_frame *frame);
 
 static struct gate idt[TRAP_VECTORS] __attribute__((aligned(16)));
-static trap_handler_t handlers[TRAP_VECTORS]; /* set before other CPUs run */
+static trap_handler_t handlers[TRAP_VECTORS + 1]; /* the last is for system calls */
 static struct segments boot_segments;
 
 static uint8_t ist_of(unsigned vector)
 {
     switch (vector) {
+    case TRAP_DEBUG: /* nothing in the kernel causes one, so nothing meets it there */
     case TRAP_DOUBLE_FAULT:
         return IST_DOUBLE_FAULT + 1;
     case TRAP_NMI:
@@ -68,11 +71,12 @@ void traps_join(void)
 {
     struct table_register idtr = {sizeof idt - 1, va_of(idt).v};
     __asm__ volatile("lidt %0" ::"m"(idtr));
+    ring3_init();
 }
 
 void traps_set(unsigned vector, trap_handler_t handler)
 {
-    ASSERT(vector < TRAP_VECTORS);
+    ASSERT(vector <= TRAP_SYSCALL);
     handlers[vector] = handler;
 }
 
@@ -121,7 +125,9 @@ void traps_aside(void (*function)(void *), void *argument)
 void traps_fail(struct trap_frame *frame)
 {
     bool fatal = frame->vector == TRAP_NMI || frame->vector == TRAP_MACHINE_CHECK;
-    if (fatal || !traps_abandon(frame))
+    if (trap_is_from_user(frame) && !fatal && frame->vector != TRAP_DOUBLE_FAULT)
+        user_kill(frame);
+    if (trap_is_from_user(frame) || fatal || !traps_abandon(frame))
         panic_trap(frame);
 }
 
@@ -133,6 +139,8 @@ void traps_dispatch(struct trap_frame *frame)
         handlers[frame->vector](frame);
     else if (frame->vector < TRAP_EXCEPTIONS)
         traps_fail(frame);
+    if (trap_is_from_user(frame))
+        user_return(frame);
 }
 
 const char *trap_name(uint64_t vector)

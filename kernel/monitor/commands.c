@@ -39,6 +39,8 @@ static const struct command commands[] = {
     {"stress", "[rounds]", "all CPUs at once: mappings, memory, calls", .function = command_stress,
      .word = command_stress_word,
      .help = "Without a number: 50 rounds, each of 1000 mixed operations on every CPU."},
+    {"user", "", "let ring 3 try what it must not, and see what ends it", .function = command_user,
+     .help = "Each attempt is a thread of its own; all are in one address space."},
     {"bench", "[name [row]]", "time the memory manager, on one CPU and on two",
      .function = command_bench, .word = bench_name, .words = true,
      .help = "Alone: what there is. With a row: only those that have this in their names. A key\n"

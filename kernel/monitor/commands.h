@@ -50,6 +50,7 @@ bool command_heap(const char *argument);
 bool command_selfcheck(const char *argument);
 bool command_stress(const char *argument);
 const char *command_stress_word(unsigned i);
+bool command_user(const char *argument);
 bool command_bench(const char *argument);
 bool command_panic(const char *argument);
 const char *command_panic_word(unsigned i);

@@ -4,6 +4,7 @@
 #include "check/provoke.h"
 #include "check/selfcheck.h"
 #include "check/stress.h"
+#include "check/user_forbidden.h"
 #include "console/print.h"
 #include "console/style.h"
 #include "monitor/commands.h"
@@ -31,6 +32,13 @@ bool command_stress(const char *argument)
 const char *command_stress_word(unsigned i)
 {
     return i == 0 ? "50" : i == 1 ? "1000" : NULL;
+}
+
+bool command_user(const char *argument)
+{
+    (void)argument;
+    forbidden_show();
+    return true;
 }
 
 bool command_panic(const char *argument)

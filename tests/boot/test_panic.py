@@ -25,6 +25,8 @@ KINDS = {
     "divide": (r"divide error", "divide"),
     "invalid-opcode": (r"invalid opcode", "invalid_opcode"),
     "gp": (r"general protection fault", "general_protection"),
+    "user-memory": (r"page fault: read of a page that is not mapped at 0x0000000000500000",
+                    "user_memory"),
     "heap-double-free": (r"heap: kfree\(0x[0-9a-f]{16}\): freed already \(a double free\)", "kfree"),
     "range-guard": (r"page fault: write to a page that is not mapped at 0x[0-9a-f]{13}ff8, (\d+ bytes behind "
                     r".*, )?in the guard page of provoked", "range_guard"),
