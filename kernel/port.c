@@ -7,19 +7,25 @@
 #include "lock.h"
 #include "panic/panic.h"
 
+static struct port_cpu the_cpu;
+
+static __attribute__((noinline)) void settle(void)
+{
+    struct cpu_control control = cpu_control();
+    the_cpu.nx = control.efer & EFER_NXE;
+    the_cpu.page_1g = cpu_info()->page_1g;
+    the_cpu.global = control.cr4 & CR4_PGE;
+    the_cpu.pkeys = control.cr4 & CR4_PKE;
+    the_cpu.phys_bits = cpu_info()->phys_bits;
+    the_cpu.levels = control.cr4 & CR4_LA57 ? 5 : 4;
+}
+
+/* Asked for every entry that is made. */
 const struct port_cpu *port_cpu(void)
 {
-    static struct port_cpu cpu;
-    if (cpu.levels == 0) {
-        struct cpu_control control = cpu_control();
-        cpu.nx = control.efer & EFER_NXE;
-        cpu.page_1g = cpu_info()->page_1g;
-        cpu.global = control.cr4 & CR4_PGE;
-        cpu.pkeys = control.cr4 & CR4_PKE;
-        cpu.phys_bits = cpu_info()->phys_bits;
-        cpu.levels = control.cr4 & CR4_LA57 ? 5 : 4;
-    }
-    return &cpu;
+    if (the_cpu.levels == 0)
+        settle();
+    return &the_cpu;
 }
 
 void port_log(const char *fmt, ...)

@@ -16,7 +16,7 @@
 #define REPEAT      3 /* odd */
 #define CLOCK_READS 100
 
-static const struct bench_suite *const suites[] = {&bench_frames};
+static const struct bench_suite *const suites[] = {&bench_frames, &bench_pages};
 #define SUITES (sizeof suites / sizeof suites[0])
 
 const struct bench_workload *bench_current;
@@ -82,7 +82,8 @@ static void work(unsigned number)
     struct bench_worker *w = &workers[number];
     bench_current->body(w);
     crew_meet();
-    suite->end(w);
+    if (suite->end)
+        suite->end(w);
 }
 
 /* In thousandths of the unit; a tick is at least a hundredth of a nanosecond, so nothing overflows
@@ -90,11 +91,21 @@ static void work(unsigned number)
 static uint64_t value_of(const struct bench_section *section)
 {
     uint64_t femtoseconds_a_tick = 1000000000000000ull / cpu_tsc_ticks(1000000);
-    if (section->ops == 0)
-        return 0;
     if (bench_current->percent)
         return section->sum * 100000 / section->ops;
     return section->sum * femtoseconds_a_tick / section->ops / 1000;
+}
+
+/* Over the CPUs; nothing if one of them has not measured it. */
+static uint64_t mean_of(unsigned section)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < crew.n; i++) {
+        if (workers[i].sections[section].ops == 0)
+            return BENCH_NOTHING;
+        sum += value_of(&workers[i].sections[section]);
+    }
+    return sum / crew.n;
 }
 
 /* One run. out: for each section the mean over the CPUs. Returns what went wrong, or NULL. */
@@ -104,13 +115,11 @@ static const char *run(bool baseline, uint64_t out[BENCH_SECTIONS])
     for (unsigned i = 0; i < crew.n; i++)
         workers[i] = (struct bench_worker){
             .number = i, .cpus = crew.n, .baseline = baseline, .random = 1 + i};
-    suite->begin(baseline);
+    if (suite->begin)
+        suite->begin(baseline);
     crew_run(work);
-    for (unsigned s = 0; s < BENCH_SECTIONS; s++) {
-        out[s] = 0;
-        for (unsigned i = 0; i < crew.n; i++)
-            out[s] += value_of(&workers[i].sections[s]) / crew.n;
-    }
+    for (unsigned s = 0; s < BENCH_SECTIONS; s++)
+        out[s] = mean_of(s);
     for (unsigned i = 0; i < crew.n; i++)
         broken = workers[i].broken ? workers[i].broken : broken;
     return broken;
@@ -182,10 +191,11 @@ static bool run_workload(bool (*stop)(void))
 {
     struct bench_result one[BENCH_SECTIONS], now[BENCH_SECTIONS];
     unsigned online = cpu_set_count(cpus_online());
+    unsigned most = bench_current->cpus_max ? bench_current->cpus_max : BENCH_CPUS_MAX;
     bool goes_on = true;
 
     for (unsigned cpus = bench_current->cpus_min ? bench_current->cpus_min : 1;
-         goes_on && cpus <= BENCH_CPUS_MAX && cpus <= online; cpus++) {
+         goes_on && cpus <= most && cpus <= online; cpus++) {
         crew_choose(cpus);
         const char *why = suite->open(bench_current, cpus);
         if (why) {
@@ -193,7 +203,8 @@ static bool run_workload(bool (*stop)(void))
             continue;
         }
         goes_on = repeat(stop, now);
-        suite->close();
+        if (suite->close)
+            suite->close();
         if (cpus == 1)
             memcpy(one, now, sizeof one);
         if (goes_on)

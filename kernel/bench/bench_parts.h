@@ -6,10 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BENCH_SECTIONS 2
+#define BENCH_SECTIONS 3
 #define BENCH_CPUS_MAX 2 /* how many CPUs a workload runs on at most */
 
-/* What was timed: so many ticks (or what the workload's unit is) over so many operations. */
+/* What was timed: so many ticks (or what the unit is) over so many operations. None: this was not
+ * measured. */
 struct bench_section {
     uint64_t sum, ops;
 };
@@ -32,6 +33,7 @@ struct bench_workload {
     bool percent;      /* a section is not time: 100 * sum / ops; run once */
     bool self;         /* section 1 is the baseline of section 0 */
     unsigned cpus_min; /* 0: one */
+    unsigned cpus_max; /* 0: BENCH_CPUS_MAX */
 };
 
 struct bench_suite {
@@ -40,12 +42,13 @@ struct bench_suite {
     unsigned n;
     /* Get ready for a workload on so many CPUs. NULL, or why it is left out. */
     const char *(*open)(const struct bench_workload *workload, unsigned cpus);
+    /* May be NULL if a workload leaves nothing behind. */
     void (*begin)(bool baseline);        /* before each run, on CPU 0 */
     void (*end)(struct bench_worker *w); /* after each run, on each CPU: give all back */
     void (*close)(void);
     uint64_t (*usage)(void); /* KiB in use: before as after */
 };
-extern const struct bench_suite bench_frames;
+extern const struct bench_suite bench_frames, bench_pages;
 
 /* The workload under way. */
 extern const struct bench_workload *bench_current;

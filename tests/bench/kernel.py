@@ -1,9 +1,11 @@
-"""The kernel's own benchmark on a virtual machine that counts: every instruction takes the same time, so the
+"""The kernel's own benchmarks on a virtual machine that counts: every instruction takes the same time, so the
 figures are instructions and come out the same again. And what the start of the frame allocator takes, from 64
-MiB to 1 TiB. Called by `make bench-kernel`; environment: ROWS (part of a row's name), MEM (MiB), SHIFT.
+MiB to 1 TiB. Called by `make bench-kernel`; environment: SUITE (frames, pages; without it both), ROWS (part of a
+row's name), SMP (CPUs that pages are shared by), MEM (MiB), SHIFT.
 
-On two CPUs QEMU lets one run for a while, then the other: that shows what a call costs on either, and nothing
-of how they get in each other's way. For that there are `make bench-frames` and the command on a real machine."""
+On several CPUs QEMU lets one run for a while, then the next: that shows what a call costs on all of them together,
+and nothing of how they get in each other's way. For that there are `make bench-frames` and the command on a real
+machine."""
 import os
 import re
 import sys
@@ -13,7 +15,10 @@ from qemu import Machine  # noqa: E402
 
 SHIFT = int(os.environ.get("SHIFT") or 3)  # an instruction takes 2^SHIFT ns
 MEM = int(os.environ.get("MEM") or 1024)
+SMP = int(os.environ.get("SMP") or 4)
+SUITE = os.environ.get("SUITE") or ""
 ROWS = os.environ.get("ROWS") or ""
+SHARED = ["fault-lazy", "shootdown"]  # rows of pages that are about several CPUs
 COUNTING = ["-icount", f"shift={SHIFT},sleep=off"]
 LIMIT = 900
 SIZES = [64, 512, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20]  # MiB
@@ -39,23 +44,38 @@ def print_line(line):
     print(row, unit, ours, baseline, theirs, ratio, sep="\t", flush=True)
 
 
-def bench():
+def table(machine, suite, rows):
     """The table as it comes; True if nothing was wrong."""
-    print(f"# {MEM} MiB, 2 CPUs, one at a time; instructions of a call", flush=True)
-    with guest(MEM, COUNTING, smp=2, arguments="kaslr=off") as machine:
+    start = len(machine.text)
+    machine.send(f"bench {suite} {rows}\r")
+    at = machine.expect(r"workload\tunit.*\n|means nothing.*\n", start).end()
+    if "means nothing" in machine.text[start:at]:
+        print(f"# {suite} has no row {rows}")
+        return False
+    while True:
+        line = machine.expect(r"(.*)\r\n", at)
+        at = line.end()
+        if line.group(1).count("\t") == 5:
+            print_line(line.group(1))
+        else:
+            print(re.sub(r"\x1b\[\d*m", "", line.group(1)), flush=True)
+        if line.group(1).startswith("# memory"):
+            return "as found" in line.group(1)
+
+
+def bench(suite, cpus, rows):
+    print(f"# {suite}: {MEM} MiB, CPUs: {cpus}, one at a time; instructions of a call", flush=True)
+    print("workload\tunit\tours\tbaseline\ttheirs\tratio")
+    with guest(MEM, COUNTING, smp=cpus, arguments="kaslr=off") as machine:
         machine.expect("quicklime>")
-        machine.send(f"bench frames {ROWS}\r")
-        at = machine.expect(r"workload\tunit.*\n|means nothing").end()
-        print("workload\tunit\tours\tbaseline\ttheirs\tratio")
-        while True:
-            line = machine.expect(r"(.*)\r\n", at)
-            at = line.end()
-            if line.group(1).count("\t") == 5:
-                print_line(line.group(1))
-            else:
-                print(re.sub(r"\x1b\[\d*m", "", line.group(1)), flush=True)
-            if line.group(1).startswith("# memory"):
-                return "as found" in line.group(1)
+        return all([table(machine, suite, row) for row in rows])
+
+
+def bench_pages():
+    """What one CPU does by itself, where no other is asked for anything; then what several have together."""
+    good = bench("pages", 1, [ROWS])
+    shared = [max(ROWS, row, key=len) for row in SHARED if ROWS in row or row in ROWS]
+    return (not shared or bench("pages", SMP, shared)) and good
 
 
 def init_nsec(memory, extra):
@@ -74,7 +94,8 @@ def start_up():
 
 
 if __name__ == "__main__":
-    good = bench()
-    if not ROWS:
+    good = SUITE == "pages" or bench("frames", 2, [ROWS])
+    good = (SUITE == "frames" or bench_pages()) and good
+    if not ROWS and SUITE != "pages":
         start_up()
     sys.exit(0 if good else 1)

@@ -12,7 +12,7 @@ from shell import plain
 MIB = 1 << 20
 SLOW = 300
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-ROW = re.compile(r"(?m)^([a-z0-9%-]+/\d\S*)\t(ns|x|%)\t([\d.]+)\t([\d.]+)\t-\t([\d.]+)\r?$")
+ROW = re.compile(r"(?m)^([A-Za-z0-9%-]+/\d\S*)\t(ns|x|%)\t([\d.]+)\t([\d.]+)\t-\t([\d.]+)\r?$")
 FOUND = r"# memory: (\d+) KiB used before, (\d+) KiB after: \S*as found"
 
 
@@ -87,6 +87,22 @@ def test_bench_at_the_prompt():
         start = len(machine.text)
         text = plain(machine.ask("bench frames full", r"(.|\n)*# memory.*\n").string[start:])
         check_table(text, {"full-order-0/1", "full-order-0/2", "full-order-0/2-vs-1"})
+        machine.ask("selfcheck", r"self-check: \d+ passed, 0 failed")
+
+
+def test_bench_of_pages():
+    """Each group of workloads in a short row: tables, ranges, faults, copies of spaces, other CPUs."""
+    with Machine(arguments="", memory=256, smp=2, limit=SLOW) as machine:
+        machine.expect("quicklime>")
+        for row, names in (("map-64M", {"map-64M-4k/1", "unmap-64M-4k/1"}), ("pair-1-of-10", {
+                "pair-1-of-10/1", "pair-1-of-10000/1"}), ("fault-copy", {"fault-copy/1", "fault-last-owner/1"}),
+                           ("clone-64M-2m", {"clone-64M-2m/1", "destroy-64M-2m/1", "clone-64M-2m-total/1"})):
+            start = len(machine.text)
+            text = plain(machine.ask(f"bench pages {row}", r"(.|\n)*# memory.*\n").string[start:])
+            check_table(text, names)
+        text = plain(machine.ask("bench pages shootdown", r"(.|\n)*# memory.*\n").string)
+        assert re.search(r"shootdown-2/1\tns\t[\d.]+\t-\t-\t-", text), text
+        assert "# shootdown-4/1: left out: too few CPUs" in text and "NOT AS FOUND" not in text
         machine.ask("selfcheck", r"self-check: \d+ passed, 0 failed")
 
 
