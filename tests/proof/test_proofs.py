@@ -49,6 +49,9 @@ SOUND = {
     "bit_tree.pml": ["CPUS=2 OPS=3", "CPUS=3 OPS=1"],
     "frames.pml": ["DOUBLE", "PAIRS OPS=1 BLOCKS=2", "BLOCKS=2 OPS=1 DRAIN", "UNLOCKED_FREE",
                    "CPUS=3 OPS=1 SORTED NO_PEEK ALLOCS=1", "CPUS=3 OPS=1 SORTED NO_PEEK ALLOCS=2"],
+    "paging.pml": ["OPS=2", "OPS=2 LARGE", "FREEZE", "CPUS=1 OPS=2 LOOKS=2", "CPUS=1 OPS=2 LOOKS=2 LARGE"],
+    "walk.pml": ["TIMES=2", "FREEZE"],
+    "exchange.pml": [""],
 }
 BROKEN = {
     "bias.pml": ["NO_BARRIER", "NO_BUSY_FIRST", "NO_CAS CPUS=3 OPS=1", "NO_WAIT", "NO_STEP_BACK",
@@ -60,6 +63,18 @@ BROKEN = {
                    "NO_WAIT", "NO_LOOK_ODD", "NO_HOLDING_LAST NO_SEQ_RELEASE", "NO_SEARCH_AGAIN",
                    "NO_SEQ_AGAIN", "LATE_SEQ", "NO_FREE_OWN", "PAIRS KEEP_OWN_SLOT",
                    "DOUBLE NO_PEEK", "BLOCKS=2 NO_TURN"],
+    "paging.pml": ["NO_ON_WAY", "EARLY_GO_ON", "WAIT_ON_WAY", "NO_WHOLE_ENTRY", "NO_NOT_EMPTIED",
+                   "NO_LOCKS_BELOW", "NO_WAIT", "LARGE NO_WAIT_IN_MERGE", "LARGE NO_LOCK_IN_SPLIT",
+                   "CPUS=1 OPS=2 LOOKS=1 NO_CHANGES", "CPUS=1 OPS=2 LOOKS=1 LATE_CHANGES",
+                   "CPUS=1 OPS=2 LOOKS=1 NO_LOOK_AT_CHANGES", "CPUS=1 OPS=2 LOOKS=1 NO_LOOK_BESIDE",
+                   "CPUS=1 OPS=2 LOOKS=1 LATE_FINAL",
+                   "FREEZE NO_LOOK_FROZEN", "FREEZE FREEZE_WALKERS"],
+    "walk.pml": ["NO_BARRIER", "NO_FENCE", "LATE_END", "NO_FLUSH", "LATE_ADD", "REMOVE_FIRST",
+                 "FREEZE NO_BARRIER", "FREEZE NO_FENCE", "FREEZE LATE_END", "FREEZE LATE_UNLOCK"],
+    "exchange.pml": ["NO_EXPECTED", "NO_CONFIRM", "CONFIRM_BEFORE", "COPY_BEFORE", "RELEASE_BEFORE",
+                     "SHARE_BEFORE", "SHARE_AFTER", "NEVER_SHARED NEW_SAYS_ONE",
+                     "NEVER_SHARED NO_FIRST_OWNER", "NO_RECORD_LOCK", "NO_FLUSH_IN_EXCHANGE",
+                     "NEVER_SHARED NO_FLUSH_IN_CLONE", "NEVER_SHARED NO_FLUSH_IN_UNMAP"],
 }
 
 
@@ -67,9 +82,13 @@ def cases(table):
     return [(model, variant) for model, variants in table.items() for variant in variants]
 
 
+# The compiler is not to take longer than the check.
+OPTIMISE = {"paging.pml": "-O0", "walk.pml": "-O0", "exchange.pml": "-O1"}
+
+
 @pytest.mark.parametrize("model, variant", cases(SOUND))
 def test_model_is_sound(model, variant, tmp_path):
-    assert check_model(tmp_path, model, variant.split()) is None
+    assert check_model(tmp_path, model, variant.split(), optimise=OPTIMISE.get(model, "-O2")) is None
 
 
 @pytest.mark.parametrize("model, variant", cases(BROKEN))
@@ -81,6 +100,44 @@ def test_model_without_a_step_has_an_error(model, variant, tmp_path):
 
 def test_cpus_that_find_no_memory_do_not_keep_each_other_from_failing(tmp_path):
     assert check_model(tmp_path, "frames.pml", ["OPS=1", "NO_PEEK"], cycles=True) is None
+
+
+# ---- what the models model ------------------------------------------------------------------------
+def squeeze(text):
+    return " ".join(text.split())
+
+
+def quotes(model):
+    """The pieces of code that a model says it models: /*= FILE: code */"""
+    return re.findall(r"/\*= (\S+): (.*?) \*/", (HERE / model).read_text(), flags=re.S)
+
+
+def lost_quotes(model, changed=lambda file, text: text):
+    return [(file, quote) for file, quote in quotes(model)
+            if squeeze(quote) not in squeeze(changed(file, (ROOT / file).read_text()))]
+
+
+@pytest.mark.parametrize("model", ["paging.pml", "paging_locks.pml", "walk.pml", "exchange.pml"])
+def test_the_code_still_has_what_is_modelled(model):
+    assert len(quotes(model)) >= 10
+    assert lost_quotes(model) == []
+
+
+@pytest.mark.parametrize("model, where, good, bad", [
+    ("walk.pml", "locks.c", "__atomic_exchange_n(&cpus[cpu].doing", "__atomic_store_n(&cpus[cpu].doing"),
+    ("walk.pml", "locks.c", "    __atomic_thread_fence(__ATOMIC_SEQ_CST);\n", ""),
+    ("walk.pml", "change.c", "        wait_for_walkers();\n", "        ;\n"),
+    ("paging.pml", "change.c", "    bin_empty(&c->bin);\n", ""),
+    ("paging.pml", "query.c", "has_changed(space, out->changes)", "false"),
+    ("exchange.pml", "shares.c", "part_lower(r, i)", "part_raise(r, i)"),
+])
+def test_a_change_of_what_is_modelled_is_noticed(model, where, good, bad):
+    def changed(file, text):
+        if not file.endswith(where):
+            return text
+        assert good in text, "the code has changed: choose another"
+        return text.replace(good, bad)
+    assert lost_quotes(model, changed) != []
 
 
 # ---- line.h ---------------------------------------------------------------------------------------
