@@ -7,6 +7,7 @@
 #include "console/print.h"
 #include "cpu/clock.h"
 #include "cpu/cpu.h"
+#include "cpu/cpus.h"
 #include "cpu/crew.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
@@ -17,8 +18,9 @@
 #define FLAG_NT (1ull << 14)
 #define FLAG_AC (1ull << 18)
 
-#define SLICE_USEC 300
-#define SLICES_MAX 1000
+#define SLICE_USEC  300
+#define LISTEN_USEC 200000 /* at most */
+#define SLICES_MAX  1000
 
 static struct room room, other; /* of a check, while it runs */
 
@@ -124,9 +126,32 @@ static bool slices_end_here(void)
     return true;
 }
 
+/* Works for the thread until its time is up. */
+static void listen_long(struct user_thread *thread, const char *text)
+{
+    listen(thread, text);
+    for (unsigned i = 0;
+         i < LISTEN_USEC && !__atomic_load_n(&cpu_current()->slice_over, __ATOMIC_RELAXED); i++)
+        cpu_wait_usec(1);
+}
+
+/* In the middle of a system call: that ends, and then the slice does. */
+static bool slices_end_in_calls_here(void)
+{
+    enum user_event event = USER_SLICE_OVER;
+    room_start(&room, payload_greet, va_number(ROOM_DATA));
+    room.thread.listen = listen_long;
+    heard[0] = '\0';
+    for (unsigned i = 0; i < SLICES_MAX && heard[0] == '\0' && event == USER_SLICE_OVER; i++)
+        event = user_run(&room.thread, SLICE_USEC);
+    EXPECT(strcmp(heard, PAYLOAD_GREETING) == 0 && event == USER_SLICE_OVER);
+    EXPECT(room.thread.registers.rax == sizeof PAYLOAD_GREETING - 1);
+    return true;
+}
+
 static bool slices_end(void)
 {
-    return clock_timer_hz() == 0 || in_room(slices_end_here);
+    return clock_timer_hz() == 0 || (in_room(slices_end_here) && in_room(slices_end_in_calls_here));
 }
 
 /* --- What it cannot -------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "io.h"
+#include "mm/port.h"
 
 enum {
     UART = 0x3f8, /* COM1 */
@@ -47,7 +48,7 @@ static bool wait_for(uint8_t bits)
     for (unsigned i = 0; i < WAIT_READS; i++) {
         if (io_in8(UART_LSR) & bits)
             return true;
-        __builtin_ia32_pause();
+        port_relax(); /* a line takes milliseconds, with interrupts off: others go on meanwhile */
     }
     return false;
 }

@@ -56,6 +56,7 @@ struct cpu {
     uint64_t ring0_rsp;       /* trap_stubs.S: where the stack of ring 3's system calls begins */
     uint64_t ring3_rsp;       /* and what its RSP was, for two instructions */
     struct user_thread *user; /* that runs here; user/thread.c */
+    bool slice_over;          /* its time is up */
     uint32_t id;              /* our number; port_cpu_id() */
     uint32_t lapic_id;
     uint32_t acpi_uid;

@@ -193,6 +193,7 @@ ring3_leave:
     movl $GDT_DATA, %eax
     movl %eax, %ds
     movl %eax, %es
+    movl %eax, %ss                      /* none: the trap has loaded the null selector */
     addq $8, %rsp
     popq %r15
     popq %r14

@@ -53,7 +53,7 @@ _Static_assert(offsetof(struct efi_runtime_table, reset_system) == 104, "EFI_RUN
 
 static struct {
     struct space space;
-    paddr_t kernel_root;
+    paddr_t before;        /* the root of the space that was in use */
     bool inside;           /* the firmware's space may be in use */
     uint64_t reset_system; /* 0: cannot be called */
     const char *wrong;     /* what read_tables did not like */
@@ -85,6 +85,7 @@ static void map_firmware(void)
 /* Run function in the firmware's space; false if an exception or lapic's deadline ended it. */
 static bool in_firmware(void (*function)(void *), void *argument, struct trap_frame *caught)
 {
+    runtime.before = port_get_root();
     runtime.inside = true;
     port_set_root(runtime.space.root);
     bool returned = traps_try(function, argument, caught);
@@ -95,7 +96,7 @@ static bool in_firmware(void (*function)(void *), void *argument, struct trap_fr
 void runtime_leave(void)
 {
     if (runtime.inside)
-        port_set_root(runtime.kernel_root);
+        port_set_root(runtime.before);
     runtime.inside = false;
 }
 
@@ -156,7 +157,6 @@ void runtime_init(void)
     runtime.space.allow_wx = true;
     map_firmware();
 
-    runtime.kernel_root = port_get_root();
     struct trap_frame caught;
     if (!in_firmware(read_tables, NULL, &caught))
         runtime.wrong = "the tables cannot be read";

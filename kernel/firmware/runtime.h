@@ -27,7 +27,8 @@ enum runtime_reset { RUNTIME_RESET_COLD = 0, RUNTIME_RESET_WARM = 1, RUNTIME_RES
 bool runtime_can_shut_down(void);
 
 /* ResetSystem. Returns, with the reason in words, only if the machine did not go down within two
- * seconds: "returned", "timed out", "faulted", "no runtime services". */
+ * seconds: "returned", "timed out", "faulted", "no runtime services". Interrupts are off then, and the FPU is
+ * on, which ring 3 must not have: what is left to do is to end the machine in another way. */
 const char *runtime_reset(enum runtime_reset kind);
 
 /* Back into the kernel's address space, if a call is under way: for a panic in the middle of it. */

@@ -31,6 +31,9 @@ static int64_t sys_write(const struct call *call)
         return status_result(MM_RANGE);
     if (user_copy_in(text, VA(call->a), call->b) != 0)
         return status_result(MM_NOTFOUND);
+    for (size_t i = 0; i < call->b; i++)
+        if (text[i] < ' ' || text[i] > '~') /* it is no terminal's business what a thread thinks */
+            text[i] = '?';
     text[call->b] = '\0';
     if (thread->listen)
         thread->listen(thread, text);

@@ -52,6 +52,7 @@ static void run(void *argument)
 
     if (thread->vm != before)
         vmm_switch(thread->vm);
+    cpu->slice_over = false;
     bool sliced = what->slice_usec > 0 && clock_slice_start(what->slice_usec);
     __asm__ volatile("cli" ::: "memory");
     cpu->user = thread;
@@ -99,15 +100,17 @@ void user_return(struct trap_frame *frame)
     __asm__ volatile("cli" ::: "memory");
     if (!can_go_on(frame))
         user_kill(frame);
+    if (cpu_current()->slice_over)
+        user_stop(frame, USER_SLICE_OVER);
     ring3_make_safe(frame);
 }
 
-/* If it comes while the kernel works for the thread, the next one will do. */
+/* The kernel may be at work for the thread: that is ended first, and user_return looks. */
 static void on_slice(struct trap_frame *frame)
 {
+    (void)frame;
     lapic_end();
-    if (trap_is_from_user(frame))
-        user_stop(frame, USER_SLICE_OVER);
+    cpu_current()->slice_over = true;
 }
 
 void user_init(void)
