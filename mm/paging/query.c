@@ -294,10 +294,11 @@ mm_status_t paging_look_back(struct space *space, unsigned kinds, vaddr_t va, va
 {
     if (!canonical(space, va))
         return MM_RANGE;
+    const struct space *owner = owner_at(space, va); /* of all of the half */
     struct found f;
-    find(space, va, &f);
+    find(owner, va, &f);
     while ((KIND(pte_kind(f.e)) & kinds) == 0)
-        if (!go_back(space, &f, &va) || va_lt(va, floor))
+        if (!go_back(owner, &f, &va) || va_lt(va, floor))
             return MM_NOTFOUND;
     *out = describe(&f, va);
     return MM_OK;
@@ -376,13 +377,14 @@ static struct paging_step describe_step(paddr_t table, unsigned level, unsigned 
 /* 0 if it must begin again. */
 static unsigned try_walk(const struct space *space, vaddr_t va, struct paging_step *steps)
 {
-    uint64_t changes = __atomic_load_n(&space->changes, __ATOMIC_ACQUIRE);
+    const struct space *owner = owner_at(space, va); /* of all tables but the root */
+    uint64_t changes = __atomic_load_n(&owner->changes, __ATOMIC_ACQUIRE);
     paddr_t table = space->root;
     unsigned n = 0;
     for (unsigned level = space->levels;; level--) {
         unsigned slot = level_slot(va, level);
         pte_t e = read_slot(table_at(table) + slot);
-        if (has_changed(space, changes))
+        if (has_changed(owner, changes))
             return 0;
         steps[n++] = describe_step(table, level, slot, e);
         if (!pte_is_table(e, level))
