@@ -7,7 +7,7 @@
  * Every operation happens whole or not at all, and has reached all CPUs when it returns.
  * Stage: from vmm_init on.
  * locking: any CPU, at the same time; operations wait for each other only where they meet in a
- *          table. Not from interrupt handlers, but for vmm_fault, vmm_query and vmm_next.
+ *          table. Not from interrupt handlers, but for vmm_fault, vmm_find and vmm_next.
  * source:  the tables as the only record: CortenMM (SOSP 2025) */
 #ifndef QL_MM_VMM_H
 #define QL_MM_VMM_H
@@ -96,14 +96,17 @@ void vmm_destroy(struct vm *vm);
 mm_status_t vmm_alloc(struct vm *vm, const struct vmm_want *want, vaddr_t *out) MUST_USE;
 
 /* The same, backed by frames that the caller has and keeps. want->backing is ignored. RAM can only
- * be mapped write-back: the direct map shows it so. Who runs in a user space, and may call
- * vmm_protect there, can give himself any right to them. errors: also MM_DENIED for that */
+ * be mapped write-back: the direct map shows it so; device memory not in another way than
+ * vmm_map_device has it mapped now. Nobody looks at what else vmm_map has mapped: who maps device
+ * memory twice, for users or the kernel, sees to it that the types are the same. Who runs in a user
+ * space, and may call vmm_protect there, can give himself any right to them.
+ * errors:  also MM_DENIED for another type */
 mm_status_t vmm_map(struct vm *vm, const struct vmm_want *want, paddr_t pa, vaddr_t *out) MUST_USE;
 
 /* Map device registers or a framebuffer for the kernel, read and write, not executable. pa need not
  * be page-aligned, and out is the address of pa itself.
- * errors:  MM_NOMEM, MM_INVAL, MM_RANGE, MM_DENIED (mapped with another cache type already, or RAM
- *          and not write-back) */
+ * errors:  MM_NOMEM, MM_INVAL, MM_RANGE, MM_DENIED (vmm_map_device has it mapped with another
+ *          cache type already, or RAM and not write-back; what vmm_map has mapped is not looked at) */
 mm_status_t vmm_map_device(const char *name, paddr_t pa, uint64_t bytes, cache_t cache,
                            vaddr_t *out) MUST_USE;
 
@@ -132,7 +135,8 @@ mm_status_t vmm_protect(struct vm *vm, vaddr_t va, uint64_t npages, prot_t prot)
 mm_status_t vmm_commit(struct vm *vm, vaddr_t va, uint64_t npages,
                        enum vmm_backing backing) MUST_USE;
 
-/* The opposite: give frames back and keep the addresses reserved.
+/* The opposite: give frames back and keep the addresses reserved. That a range is one of
+ * VMM_SMALL_PAGES is forgotten where it had pages: an entry has no room for it beside the frame.
  * errors: as vmm_free; MM_DENIED (locked, or not frames of the range's own) */
 mm_status_t vmm_decommit(struct vm *vm, vaddr_t va, uint64_t npages) MUST_USE;
 

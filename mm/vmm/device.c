@@ -4,7 +4,7 @@
 #include "lock.h"
 #include "vmm_state.h"
 
-/* Two CPUs that map the same registers must see each other. */
+/* Two CPUs that map the same registers must see each other, if one does so in this window. */
 static struct spinlock devices_lock = SPINLOCK_INIT(LOCK_RANGES, "devices");
 
 /* Memory that some CPU could have cached in another way. */
@@ -24,7 +24,13 @@ static mm_status_t check_types(vaddr_t va, vaddr_t end, const struct piece *piec
     return MM_OK;
 }
 
-mm_status_t check_ram(paddr_t pa, uint64_t npages, cache_t cache)
+static mm_status_t check_devices(const struct piece *piece) REQUIRES(devices_lock)
+{
+    return check_types(VA(VMM_DEVICE_BASE), VA(VMM_DEVICE_END), piece);
+}
+
+/* The direct map shows memory there in the same way, or not at all. */
+static mm_status_t check_ram(paddr_t pa, uint64_t npages, cache_t cache)
 {
     paddr_t end = PA(hhdm.bytes);
     if (!pa_lt(pa, end))
@@ -35,13 +41,41 @@ mm_status_t check_ram(paddr_t pa, uint64_t npages, cache_t cache)
     return check_types(hhdm_address(pa), hhdm_address(end), &piece);
 }
 
+/* True if the direct map has all of it, in one piece: then no device has it. */
+static bool is_ram(paddr_t pa, uint64_t bytes)
+{
+    struct mapping m;
+    vaddr_t va = hhdm_address(pa);
+    return range_fits(pa_diff(PA(0), pa), bytes, hhdm.bytes) &&
+           run_next(vmm_kernel(), KIND(ENTRY_PAGE), va, va_add(va, bytes), &m) == MM_OK &&
+           va_eq(m.va, va) && m.bytes == bytes;
+}
+
+mm_status_t place_given(struct vm *vm, const struct vmm_want *want, const struct content *content,
+                        vaddr_t *out)
+{
+    uint64_t bytes = want->npages * PAGE_BYTES;
+    const struct piece piece = {content->pa, pa_add(content->pa, bytes), want->cache};
+    mm_status_t status = check_ram(content->pa, want->npages, want->cache);
+    if (status != MM_OK)
+        return status;
+    if (is_ram(content->pa, bytes))
+        return place(vm, want, content, out);
+    irq_state_t irq = spin_lock(&devices_lock);
+    status = check_devices(&piece);
+    if (status == MM_OK)
+        status = place(vm, want, content, out);
+    spin_unlock(&devices_lock, irq);
+    return status;
+}
+
 static mm_status_t map_locked(const char *name, uint64_t npages, const struct content *content,
                               vaddr_t *out) REQUIRES(devices_lock)
 {
     struct vm *kernel = vmm_kernel();
     const struct piece piece = {content->pa, pa_add(content->pa, npages * PAGE_BYTES),
                                 content->state.cache};
-    mm_status_t status = check_types(VA(VMM_DEVICE_BASE), VA(VMM_DEVICE_END), &piece);
+    mm_status_t status = check_devices(&piece);
     if (status != MM_OK)
         return status;
     struct fit fit = fit_of(content, npages, 0, HUGE_1G / PAGE_BYTES);

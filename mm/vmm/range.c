@@ -118,8 +118,8 @@ static mm_status_t place_anywhere(struct vm *vm, uint64_t npages, const struct f
 }
 
 /* Where the best place is not free, one that is good for smaller entries may be. */
-static mm_status_t place(struct vm *vm, const struct vmm_want *want, const struct content *content,
-                         vaddr_t *out)
+mm_status_t place(struct vm *vm, const struct vmm_want *want, const struct content *content,
+                  vaddr_t *out)
 {
     mm_status_t status;
     if (!va_eq(want->at, VA(0))) {
@@ -204,13 +204,11 @@ static mm_status_t map(struct vm *vm, const struct vmm_want *want, paddr_t pa, p
         status = check_prot(vm, want->prot, &prot);
     if (status == MM_OK && !pa_aligned(pa, FRAME_BYTES))
         status = MM_INVAL;
-    if (status == MM_OK)
-        status = check_ram(pa, want->npages, want->cache);
     if (status != MM_OK)
         return status;
     prot |= notes | ((want->flags & VMM_LOCKED) != 0 ? PROT_LOCKED : 0);
     const struct content content = {.state = {ENTRY_PAGE, 0, prot, want->cache}, .pa = pa};
-    return place(vm, want, &content, out);
+    return place_given(vm, want, &content, out);
 }
 
 mm_status_t vmm_map(struct vm *vm, const struct vmm_want *want, paddr_t pa, vaddr_t *out)

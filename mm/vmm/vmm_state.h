@@ -19,7 +19,7 @@
 #define KINDS_OWN    (KINDS_BACKED | KIND(STATE_RESERVED)) /* of a kernel range, its guard aside */
 #define KINDS_RANGE  (KINDS_OWN | KIND(STATE_GUARD))       /* all but an empty entry */
 
-/* The value of a state but a guard: 4 KiB pages only. */
+/* The value of a state but a guard, or 0: 4 KiB pages only. */
 #define VALUE_SMALL 1u
 
 /* The value of the guard in front of a kernel range is its record: name and size. As a rule a guard
@@ -124,8 +124,14 @@ struct fit fit_of(const struct content *content, uint64_t npages, uint64_t align
 /* Put it where nothing is. errors: as paging_map */
 mm_status_t put(struct vm *vm, vaddr_t va, uint64_t npages, const struct content *content) MUST_USE;
 
-/* The direct map shows memory there in the same way, or not at all. errors: MM_DENIED */
-mm_status_t check_ram(paddr_t pa, uint64_t npages, cache_t cache) MUST_USE;
+/* Put what is wanted where it fits, or where it must be. errors: as put, MM_NOMEM */
+mm_status_t place(struct vm *vm, const struct vmm_want *want, const struct content *content,
+                  vaddr_t *out) MUST_USE;
+
+/* The same for pages, if neither the direct map nor the window of devices shows any of that memory
+ * with another type. errors: also MM_DENIED */
+mm_status_t place_given(struct vm *vm, const struct vmm_want *want, const struct content *content,
+                        vaddr_t *out) MUST_USE;
 
 /* --- Kernel ranges (record.c) ----------------------------------------------------- */
 

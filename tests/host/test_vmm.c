@@ -344,6 +344,32 @@ static void devices_are_mapped_with_one_type(void **state)
     check_everything();
 }
 
+static void what_a_device_has_is_not_mapped_with_another_type(void **state)
+{
+    (void)state;
+    static struct vm user;
+    struct vm *const vms[] = {KERNEL, &user};
+    uint64_t device = map_device(DEVICE, 2 * PAGE_BYTES, CACHE_UC);
+    assert_int_equal(MM_OK, vmm_create(&user, "user"));
+    for (unsigned i = 0; i < COUNT(vms); i++) {
+        struct vmm_want want = {.name = "x", .npages = 3, .prot = RW, .cache = CACHE_WC};
+        vaddr_t va = VA(1), behind;
+        assert_int_equal(MM_DENIED, vmm_map(vms[i], &want, PA(DEVICE + PAGE_BYTES), &va));
+        want.cache = CACHE_WB;
+        assert_int_equal(MM_DENIED, vmm_map(vms[i], &want, PA(DEVICE - 2 * PAGE_BYTES), &va));
+        assert_int_equal(1, va.v);
+        assert_int_equal(MM_OK, vmm_map(vms[i], &want, PA(DEVICE + 2 * PAGE_BYTES), &behind));
+        want.cache = CACHE_UC;
+        assert_int_equal(MM_OK, vmm_map(vms[i], &want, PA(DEVICE + PAGE_BYTES), &va));
+        free_pages(vms[i], va.v, 3);
+        free_pages(vms[i], behind.v, 3);
+    }
+    vmm_free_range(VA(device));
+    const struct vmm_want want = {.name = "x", .npages = 3, .prot = RW, .cache = CACHE_WC};
+    vaddr_t va;
+    assert_int_equal(MM_OK, vmm_map(KERNEL, &want, PA(DEVICE), &va));
+}
+
 static void ram_is_mapped_as_the_direct_map_shows_it(void **state)
 {
     (void)state;
@@ -562,6 +588,7 @@ int main(void)
         TEST(what_a_record_does_not_cover_is_no_range),
         TEST(freeing_what_is_no_range_is_misuse),
         TEST(devices_are_mapped_with_one_type),
+        TEST(what_a_device_has_is_not_mapped_with_another_type),
         TEST(ram_is_mapped_as_the_direct_map_shows_it),
         TEST(large_devices_get_large_pages),
         TEST(devices_that_cannot_be_are_refused),
