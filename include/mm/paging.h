@@ -59,6 +59,9 @@ typedef enum cache {
 #define KIND(kind)  (1u << (kind))
 #define KINDS_ALL   0x1ffu
 #define KINDS_STATE 0x0feu
+/* Beside them, of paging_set: what is replaced must also have the protection and memory type of the new
+ * state. Notes do not count, nor what this CPU's pages cannot tell: NX, PROT_GLOBAL. */
+#define KINDS_ALIKE 0x200u
 
 /* Who owns frames that are mapped with PROT_OWNED. Called under the locks of tables with interrupts
  * off, or by paging_destroy: may take locks behind LOCK_SPACE, and must not touch a space.
@@ -145,7 +148,8 @@ mm_status_t paging_map(struct space *space, vaddr_t va, paddr_t pa, uint64_t npa
 mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages) MUST_USE;
 
 /* Change protection and memory type of npages mapped pages. What CPUs have noted is kept, and so are
- * our own notes, which prot must not have.
+ * our own notes, which prot must not have. Of another memory type CPUs must have nothing cached: to
+ * write their caches back, before and after, is the caller's.
  * errors:  as paging_unmap, and MM_DENIED */
 mm_status_t paging_protect(struct space *space, vaddr_t va, uint64_t npages, prot_t prot,
                            cache_t cache) MUST_USE;
@@ -171,7 +175,8 @@ mm_status_t paging_merge(struct space *space, vaddr_t va, uint64_t npages, uint6
 /* Put a state (or nothing, ENTRY_EMPTY) in the place of all that is in the range, in as few entries
  * as there can be. Larger pages and states are split at the edges; owned frames are released when
  * all CPUs have forgotten them.
- * units:   over: KIND(..) of all that may be there; a state's prot is 0 or what a page may have
+ * units:   over: KIND(..) of all that may be there, and perhaps KINDS_ALIKE; a state's prot is 0 or
+ *          what a page may have
  * errors:  MM_EXISTS (there is something else), MM_INVAL, MM_DENIED, MM_RANGE, MM_NOMEM. On failure
  *          nothing has changed. */
 mm_status_t paging_set(struct space *space, vaddr_t va, uint64_t npages, unsigned over,
@@ -277,7 +282,8 @@ unsigned paging_walk(struct space *space, vaddr_t va, struct paging_step steps[P
  * global ones of the upper half, if both have the same. */
 void paging_switch(struct space *space);
 
-/* This CPU uses no space of ours any more: it goes offline, or has loaded other tables itself. */
+/* This CPU uses no space of ours any more: it goes offline, or has loaded other tables itself, ones that
+ * stay. That must come first: from now on the tables that it had may be freed. */
 void paging_leave(void);
 
 /* O(tables): every table reachable once, reserved bits clear, no empty table, all counts exact.

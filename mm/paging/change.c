@@ -10,6 +10,22 @@
 
 /* --- Locking and looking -------------------------------------------------- */
 
+/* True if the entry, none of a table, is what may be there. */
+static inline bool suits(pte_t e, unsigned level, unsigned over, const struct page_state *like)
+{
+    unsigned kind = pte_kind(e);
+    if ((KIND(kind) & over) == 0)
+        return false;
+    if (like == NULL)
+        return true;
+    bool page = kind == ENTRY_PAGE;
+    prot_t had = page ? pte_prot(e) : state_prot(e), wanted = like->prot;
+    if (page) /* what is left of it there */
+        wanted = pte_prot((pte_t){pte_attributes(wanted, CACHE_WB, LEVEL_PT)});
+    return ((had ^ wanted) & ~PROT_NOTES) == 0 &&
+           (page ? pte_cache(e, level) : state_cache(e)) == like->cache;
+}
+
 /* True if the count and the flags are enough to say that the table has nothing but what may be there.
  * To that end a full table of pages need not be read. */
 static inline bool suits_surely(const struct change *c, pte_t link)
@@ -17,13 +33,15 @@ static inline bool suits_surely(const struct change *c, pte_t link)
     unsigned perhaps = KIND(ENTRY_PAGE);
     perhaps |= table_count(link) < TABLE_SLOTS ? KIND(ENTRY_EMPTY) : 0;
     perhaps |= (link.raw & TABLE_STATES) != 0 ? KINDS_STATE : 0;
-    return (perhaps & ~c->over) == 0;
+    return (perhaps & ~c->over) == 0 && c->like == NULL;
 }
 
 static bool all_suit(const struct change *c, const pte_t *table, unsigned first, unsigned end)
 {
+    const unsigned over = c->over;
+    const struct page_state *like = c->like;
     for (unsigned i = first; i < end; i++)
-        if ((KIND(pte_kind(pte_read(&table[i]))) & c->over) == 0)
+        if (!suits(pte_read(&table[i]), LEVEL_PT, over, like))
             return false;
     return true;
 }
@@ -58,12 +76,11 @@ static bool look(struct change *c, pte_t link, unsigned level, struct part p)
                 return false;
             continue;
         }
-        unsigned kind = KIND(pte_kind(e));
-        if ((kind & c->over) == 0)
+        if (!suits(e, level, c->over, c->like))
             return false;
-        if ((kind & c->cut) != 0 && part_slots(p, i, level) == 0)
+        if ((KIND(pte_kind(e)) & c->cut) != 0 && part_slots(p, i, level) == 0)
             c->splits += splits_for(part_in(p, i, level), level);
-        else if (pte_present(e)) /* so are those behind it */
+        else if (pte_present(e) && c->like == NULL) /* so are those behind it */
             i += pages_in_a_row(&table[i + 1], part_slots(p, i + 1, level), level, 0);
     }
     return true;
@@ -112,13 +129,15 @@ void change_cancel(struct change *c)
 }
 
 mm_status_t change_begin(struct change *c, struct space *space, vaddr_t va, uint64_t npages,
-                         enum hold_rule rule, unsigned over, unsigned cut)
+                         enum hold_rule rule, unsigned over, unsigned cut,
+                         const struct page_state *like)
 {
     change_start(c, space);
     hold_range(space, va, npages, rule, &c->hold);
     const struct hold *h = &c->hold;
     c->over = over;
     c->cut = cut;
+    c->like = like;
     mm_status_t status = MM_NOTFOUND;
     if (look(c, h->seen, h->level, h->part))
         status = pool_fill(&c->pool, c->splits);

@@ -122,7 +122,7 @@ mm_status_t paging_clone(struct space *from, struct space *to)
     struct change *c = &w.change;
     const struct hold *h = &c->hold;
     uint64_t half = half_bytes(from) / PAGE_BYTES;
-    mm_status_t status = change_begin(c, from, VA(0), half, HOLD_SMALLEST, KINDS_ALL, 0);
+    mm_status_t status = change_begin(c, from, VA(0), half, HOLD_SMALLEST, KINDS_ALL, 0, NULL);
     if (status != MM_OK)
         return status;
     uint64_t ntables = __atomic_load_n(&from->ntables, __ATOMIC_RELAXED); /* all are held */

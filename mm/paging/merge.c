@@ -88,7 +88,7 @@ mm_status_t paging_merge(struct space *space, vaddr_t va, uint64_t npages, uint6
         return status;
     struct merge m;
     m.count = 0;
-    status = change_begin(&m.change, space, va, npages, HOLD_LARGER, KINDS_ALL, 0);
+    status = change_begin(&m.change, space, va, npages, HOLD_LARGER, KINDS_ALL, 0, NULL);
     if (status != MM_OK)
         return status;
     const struct hold *h = &m.change.hold;

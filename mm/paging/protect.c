@@ -85,7 +85,7 @@ static void amend(struct amendment *w, pte_t *table, unsigned level, struct part
 static mm_status_t run(struct amendment *w, struct space *space, vaddr_t va, uint64_t npages,
                        unsigned over, unsigned in, uint64_t flags)
 {
-    mm_status_t status = change_begin(&w->change, space, va, npages, HOLD_SMALLEST, over, in);
+    mm_status_t status = change_begin(&w->change, space, va, npages, HOLD_SMALLEST, over, in, NULL);
     if (status != MM_OK)
         return status;
     w->change.flags = flags;
@@ -179,7 +179,7 @@ mm_status_t paging_clear_used(struct space *space, vaddr_t va, uint64_t npages, 
     if (status != MM_OK)
         return status;
     struct change c;
-    status = change_begin(&c, space, va, npages, HOLD_SMALLEST, KINDS_ALL, 0);
+    status = change_begin(&c, space, va, npages, HOLD_SMALLEST, KINDS_ALL, 0, NULL);
     if (status != MM_OK)
         return status;
     const struct hold *h = &c.hold;

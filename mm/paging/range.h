@@ -42,12 +42,13 @@ static inline uint64_t chunks_cut(uint64_t a, uint64_t b, uint64_t chunk)
  * looks; then it changes; then all CPUs forget; then it lets go. */
 struct change {
     struct hold hold;
-    unsigned over;   /* kinds of which there may be entries in the range */
-    unsigned cut;    /* kinds that are split where the range ends in one */
-    pte_t final;     /* what takes the place of what is leaving */
-    uint64_t flags;  /* TABLE_...: for tables that get new entries */
-    uint64_t splits; /* tables that splitting takes */
-    uint64_t locked; /* tables below the one that is held */
+    unsigned over;                 /* kinds of which there may be entries in the range */
+    unsigned cut;                  /* kinds that are split where the range ends in one */
+    const struct page_state *like; /* NULL, or what they have the protection and memory type of */
+    pte_t final;                   /* what takes the place of what is leaving */
+    uint64_t flags;                /* TABLE_...: for tables that get new entries */
+    uint64_t splits;               /* tables that splitting takes */
+    uint64_t locked;               /* tables below the one that is held */
     struct pool pool;
     struct tlb_batch stale;
     struct bin bin;
@@ -61,7 +62,8 @@ void change_start(struct change *c, struct space *space);
 /* Hold the range, look at it and get what splitting takes. On failure nothing is held.
  * errors: MM_NOTFOUND (there is what may not be), MM_NOMEM */
 mm_status_t change_begin(struct change *c, struct space *space, vaddr_t va, uint64_t npages,
-                         enum hold_rule rule, unsigned over, unsigned cut);
+                         enum hold_rule rule, unsigned over, unsigned cut,
+                         const struct page_state *like);
 
 /* Nothing has changed after all: let go of what has been locked. */
 void change_cancel(struct change *c);

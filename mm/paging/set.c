@@ -81,13 +81,15 @@ static int64_t replace(struct change *c, pte_t *table, unsigned level, struct pa
     return added;
 }
 
-static mm_status_t run(struct space *space, vaddr_t va, uint64_t npages, unsigned over, pte_t final)
+/* like: NULL, or what all must be like. */
+static mm_status_t run(struct space *space, vaddr_t va, uint64_t npages, unsigned over, pte_t final,
+                       const struct page_state *like)
 {
     struct change c;
     bool state = final.raw != 0;
     unsigned cut = state ? KINDS_ALL : KINDS_ALL & ~KIND(ENTRY_EMPTY);
-    mm_status_t status =
-        change_begin(&c, space, va, npages, state ? HOLD_LARGER : HOLD_NOT_EMPTIED, over, cut);
+    mm_status_t status = change_begin(&c, space, va, npages, state ? HOLD_LARGER : HOLD_NOT_EMPTIED,
+                                      over, cut, like);
     if (status != MM_OK)
         return status;
     const struct hold *h = &c.hold;
@@ -105,7 +107,7 @@ static mm_status_t run(struct space *space, vaddr_t va, uint64_t npages, unsigne
 mm_status_t paging_unmap(struct space *space, vaddr_t va, uint64_t npages)
 {
     mm_status_t status = check_range(space, va, npages);
-    return status != MM_OK ? status : run(space, va, npages, KIND(ENTRY_PAGE), (pte_t){0});
+    return status != MM_OK ? status : run(space, va, npages, KIND(ENTRY_PAGE), (pte_t){0}, NULL);
 }
 
 mm_status_t paging_set(struct space *space, vaddr_t va, uint64_t npages, unsigned over,
@@ -115,6 +117,7 @@ mm_status_t paging_set(struct space *space, vaddr_t va, uint64_t npages, unsigne
     if (status == MM_OK)
         status = check_state(space, va, state);
     if (status == MM_OK)
-        status = run(space, va, npages, over, state_make(state));
+        status = run(space, va, npages, over, state_make(state),
+                     (over & KINDS_ALIKE) != 0 ? state : NULL);
     return status == MM_NOTFOUND ? MM_EXISTS : status;
 }

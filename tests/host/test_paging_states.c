@@ -439,11 +439,48 @@ static void every_failing_allocation_changes_nothing(void **state)
     }
 }
 
+/* Pages of two sizes and a state; each can be the one that is unlike. */
+static void a_state_is_put_over_only_what_is_like_it(void **state)
+{
+    (void)state;
+    static const prot_t notes = PROT_COPY | PROT_LOCKED;
+    const struct page_state there = {1, 7, RW | PROT_LOCKED, CACHE_WT}, like = {3, 9, RW, CACHE_WT};
+    const unsigned kinds = PAGES | KIND(1) | KINDS_ALIKE;
+    const uint64_t all = HUGE_1G / PAGE_BYTES + 3 * 512;
+    for (unsigned old = 0; old < 2; old++) {
+        machine.cpu.nx = old == 0;
+        assert_int_equal(MM_OK, paging_map(&space, VA(GIB), PA(GIB), all - 512, RW, CACHE_WT));
+        set(2 * GIB + 2 * HUGE_2M, 512, EMPTY, &there);
+        assert_int_equal(MM_OK, paging_note(&space, VA(GIB + HUGE_2M), 520, PAGES, notes, 0));
+        const struct page_state unlike[] = {{3, 9, PROT_READ, CACHE_WT}, {3, 9, RW, CACHE_WC}};
+        for (unsigned i = 0; i < COUNT(unlike); i++)
+            assert_int_equal(MM_EXISTS, paging_set(&space, VA(GIB), all, kinds, &unlike[i]));
+        const uint64_t where[] = {GIB + HUGE_2M, GIB + 2 * HUGE_2M + 7 * PAGE_BYTES,
+                                  GIB + 9 * HUGE_2M, 2 * GIB, 2 * GIB + 2 * HUGE_2M};
+        for (unsigned i = 0; i < COUNT(where); i++) {
+            assert_int_equal(MM_OK,
+                             paging_set_prot(&space, VA(where[i]), 1, PAGES | KIND(1), PROT_READ));
+            uint64_t before = snapshot();
+            assert_int_equal(MM_EXISTS, paging_set(&space, VA(GIB), all, kinds, &like));
+            assert_int_equal(before, snapshot());
+            assert_int_equal(MM_OK, paging_set_prot(&space, VA(where[i]), 1, PAGES | KIND(1), RW));
+        }
+        set(GIB, all, kinds, &like);
+        expect_state(2 * GIB + 3 * HUGE_2M - 1, &like);
+        set(GIB, all, KIND(3) | KINDS_ALIKE, &like);
+        assert_int_equal(MM_EXISTS,
+                         paging_set(&space, VA(GIB), all, KIND(3) | KINDS_ALIKE, &unlike[0]));
+        set(GIB, all, KIND(3), &nothing);
+    }
+    machine.cpu.nx = true;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         OWNED_TEST(a_state_keeps_all_that_it_says),
         TEST(a_state_is_put_over_only_what_it_may),
+        TEST(a_state_is_put_over_only_what_is_like_it),
         TEST(a_state_is_at_the_highest_level_that_it_covers),
         TEST(a_state_takes_the_place_of_a_table),
         TEST(runs_are_of_one_kind),
