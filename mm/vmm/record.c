@@ -138,14 +138,17 @@ static mm_status_t free_part(const struct record *r, vaddr_t va, vaddr_t end)
         status = set(hole, end, front > 0 ? KINDS_OWN : KINDS_RANGE, &record);
     if (status != MM_OK)
         return as_not_found(status);
+    /* First nobody may believe that the hole is the range's: then its addresses can be given out. */
+    const struct page_state shorter = record_make(r->name, front);
+    if (front > 0) /* its entries are there and change whole: this takes no memory */
+        status = set(r->guard, r->range.va, KIND(STATE_GUARD), &shorter);
+    if (status != MM_OK)
+        return as_not_found(status);
     /* Now all of the hole is guard. It stays so if there is no memory to cut off the last page. */
     if (rest == 0 ||
         (va_lt(hole, hole_end) && set(hole, hole_end, KIND(STATE_GUARD), &nothing) == MM_OK))
         ASSERT(addresses_free(hole, hole_end) == MM_OK);
-    const struct page_state shorter = record_make(r->name, front);
-    if (front > 0) /* its entries are there and change whole: this takes no memory */
-        status = set(r->guard, r->range.va, KIND(STATE_GUARD), &shorter);
-    return as_not_found(status);
+    return MM_OK;
 }
 
 mm_status_t record_free(vaddr_t va, uint64_t npages)

@@ -9,8 +9,8 @@ HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
-                   paging_states paging_exchange paging_user paging_walk paging_whole tlb mapper mapper_audit heap heap_model \
-                   vmm_window vmm_units vmm vmm_user vmm_model
+                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap heap_model \
+                   vmm_window vmm_units vmm vmm_user vmm_races vmm_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
 HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
@@ -25,6 +25,8 @@ HOST_CFLAGS   := -std=gnu11 -O1 -g -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-om
 HOST_WRAPPED  := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch
 HOST_LDFLAGS  := $(HOST_SANITIZE) $(HOST_WRAPPED:%=-Wl,--wrap=%)
 HOST_LIBS     := -lcmocka
+# What another CPU does between two steps: see test_vmm_races.c.
+$(BUILD)/host/test_vmm_races: HOST_LDFLAGS += -Wl,--wrap=paging_set -Wl,--wrap=paging_set_prot -Wl,--wrap=paging_note
 
 $(BUILD)/host/%.o: %.c
 	@mkdir -p $(@D)

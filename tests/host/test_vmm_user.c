@@ -318,6 +318,27 @@ static void locking_makes_copies(void **state)
     assert_int_equal(0, run_from(&other, va).prot & PROT_LOCKED);
 }
 
+static void a_commit_that_fails_leaves_small_pages_small(void **state)
+{
+    (void)state;
+    const uint64_t npages = 64 * 512, large = BASE + npages * PAGE_BYTES;
+    const struct vmm_want want = {.at = VA(BASE),
+                                  .npages = npages,
+                                  .prot = RW,
+                                  .backing = VMM_RESERVED,
+                                  .flags = VMM_SMALL_PAGES};
+    alloc(&vm, &want);
+    alloc_at(large, 1024, RW, VMM_RESERVED);
+    uint64_t before = dump(&vm, false);
+    assert_int_equal(MM_NOMEM, vmm_commit(&vm, VA(BASE), npages + 1024, VMM_NOW));
+    assert_int_equal(before, dump(&vm, false));
+    assert_int_equal(MM_OK, vmm_commit(&vm, VA(BASE), npages + 1024, VMM_LAZY));
+    assert_int_equal(0, read_at(&vm, BASE));
+    assert_int_equal(PAGE_BYTES, run_from(&vm, BASE).page_bytes);
+    assert_int_equal(0, read_at(&vm, large));
+    assert_int_equal(HUGE_2M, run_from(&vm, large).page_bytes);
+}
+
 /* There a page that may be written could be executed, too, as far as its entry says. */
 static int start_without_nx(void **state)
 {
@@ -556,6 +577,7 @@ int main(void)
         TEST(a_copy_is_shared_until_it_is_written),
         TEST(a_copy_has_all_that_is_no_page_too),
         TEST(locking_makes_copies),
+        TEST(a_commit_that_fails_leaves_small_pages_small),
         cmocka_unit_test_setup_teardown(a_cpu_without_nx_can_do_it_all, start_without_nx, stop),
         TEST(the_audit_finds_damage),
         TEST(without_memory_nothing_has_happened),

@@ -40,14 +40,15 @@ static inline uint64_t unaccounted(void)
     return used_frames() - audit.tables - audit.owned - window.frames - shares_frames();
 }
 
-static bool without_nx; /* a machine from the next start on */
+/* A CPU without NX and without global pages, from the next start on. */
+static bool without_nx;
 
 static inline void start_machine(unsigned levels, uint64_t bytes)
 {
     machine_start_simple(bytes);
     machine.cpu.levels = (uint8_t)levels;
     machine.cpu.pkeys = true;
-    machine.cpu.nx = !without_nx;
+    machine.cpu.nx = machine.cpu.global = !without_nx;
     struct space *space = &KERNEL->space;
     assert_int_equal(MM_OK, paging_create(space));
     space->kernel = true;
