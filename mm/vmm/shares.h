@@ -12,7 +12,8 @@
  * locking: a lock for each record, LOCK_SHARES, behind LOCK_SPACE, one at a time. Frames of
  *          blocks without a record are released without a lock or locked instruction. Who calls
  *          holds the page table in which the frames are mapped, interrupts off, so that this
- *          mapping stays.
+ *          mapping stays. But unshare releases a frame after the exchange, without the table: a
+ *          page that was PROT_COPY always has a record, in which the old mapping still counts.
  * Stage: from shares_init on. */
 #ifndef QL_VMM_SHARES_H
 #define QL_VMM_SHARES_H
