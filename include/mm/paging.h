@@ -66,14 +66,12 @@ typedef enum cache {
 /* Who owns frames that are mapped with PROT_OWNED. Called under the locks of tables with interrupts
  * off, or by paging_destroy: may take locks behind LOCK_SPACE, and must not touch a space.
  * units:   nframes is 512 or 512 * 512 for one page of 2 MiB or 1 GiB, and less than 512 for a run of
- *          4 KiB pages */
+ *          4 KiB pages. A page that is split is not told: each of its frames has as many mappings as before */
 struct frame_hooks {
     /* One mapping more of each frame. Either for all or for none. errors: MM_NOMEM */
     mm_status_t (*share)(paddr_t base, uint64_t nframes);
     /* One mapping less; no CPU can use it any more. */
     void (*release)(paddr_t base, uint64_t nframes);
-    /* One mapping of nframes, as one page, is now made of smaller pages, 512 of the next size. */
-    void (*split)(paddr_t base, uint64_t nframes);
 };
 
 struct space {

@@ -163,8 +163,6 @@ static void split_page(struct change *c, pte_t *slot, pte_t page, unsigned level
     for (unsigned i = 0; late != 0 && i < TABLE_SLOTS; i++)
         __atomic_fetch_or(&table[i].raw, late, __ATOMIC_RELAXED);
     tlb_batch_add_all(&c->stale);
-    if (pte_is_owned(page))
-        c->hold.space->hooks->split(pte_page(page, level), level_pages(level));
 }
 
 void split_entry(struct change *c, pte_t *slot, unsigned level, vaddr_t va)

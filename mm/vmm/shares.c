@@ -252,13 +252,7 @@ void shares_release(paddr_t base, uint64_t nframes)
     run_free(&run);
 }
 
-/* The sums stay what they were. */
-static void split(paddr_t base, uint64_t nframes)
-{
-    (void)base, (void)nframes;
-}
-
-const struct frame_hooks shares_hooks = {shares_add, shares_release, split};
+const struct frame_hooks shares_hooks = {shares_add, shares_release};
 
 void shares_init(void)
 {

@@ -31,7 +31,7 @@ mm_status_t shares_add(paddr_t base, uint64_t nframes) MUST_USE;
  * PROT_OWNED go back this way only: the frame that a copy has replaced, too. */
 void shares_release(paddr_t base, uint64_t nframes);
 
-/* Both, for struct space. What is split has as many mappings as before. */
+/* Both, for struct space. */
 extern const struct frame_hooks shares_hooks;
 
 /* True if each of the frames has one mapping. Whoever holds the table in which that one is can rely

@@ -1,16 +1,15 @@
-/* Who owns frames that are mapped with PROT_OWNED, for tests: counts the mappings of each frame, knows
- * which of them are large pages, and frees a frame when its last mapping has gone. */
+/* Who owns frames that are mapped with PROT_OWNED, for tests: counts the mappings of each frame, and
+ * frees a frame when its last mapping has gone. */
 #ifndef PAGING_OWNER_H
 #define PAGING_OWNER_H
 
 #include "paging_rig.h"
 
 #define OWNER_FRAMES 8192 /* of RAM, from its beginning */
-#define OWNER_SIZES  3
 
 static struct owner {
-    unsigned mappings[OWNER_SIZES][OWNER_FRAMES]; /* as pages of 1, 512 and 512 * 512 frames */
-    uint64_t shared, released, splits, calls;
+    unsigned mappings[OWNER_FRAMES];
+    uint64_t shared, released, calls;
     uint64_t fail_share; /* this call of share fails; 0: none */
     uint64_t shares;     /* calls */
 } owner;
@@ -22,20 +21,13 @@ static inline uint64_t owner_index(paddr_t frame)
     return i;
 }
 
-static inline unsigned owner_size(uint64_t nframes)
-{
-    return nframes == 512 ? 1 : nframes == 512 * 512 ? 2 : 0;
-}
-
-/* Pages of this many frames: one, or a run of small ones. */
 static inline void owner_add(paddr_t base, uint64_t nframes, int more)
 {
-    unsigned size = owner_size(nframes);
     uint64_t first = owner_index(base);
-    for (uint64_t i = 0; i < (size == 0 ? nframes : 1); i++) {
-        unsigned *n = &owner.mappings[size][first + i];
-        assert_true(more > 0 || *n > 0);
-        *n += (unsigned)more;
+    for (uint64_t i = first; i < first + nframes; i++) {
+        assert_true(i < OWNER_FRAMES);
+        assert_true(more > 0 || owner.mappings[i] > 0);
+        owner.mappings[i] += (unsigned)more;
     }
 }
 
@@ -50,10 +42,7 @@ static inline mm_status_t owner_share(paddr_t base, uint64_t nframes)
 
 static inline bool owner_has(paddr_t frame)
 {
-    uint64_t i = owner_index(frame);
-    return owner.mappings[0][i] + owner.mappings[1][i & ~511ull] +
-               owner.mappings[2][i & ~(512 * 512 - 1ull)] >
-           0;
+    return owner.mappings[owner_index(frame)] > 0;
 }
 
 static inline void owner_release(paddr_t base, uint64_t nframes)
@@ -66,21 +55,13 @@ static inline void owner_release(paddr_t base, uint64_t nframes)
             assert_int_equal(MM_OK, pmm_free_frame(pa_add(base, i * FRAME_BYTES)));
 }
 
-static inline void owner_split(paddr_t base, uint64_t nframes)
-{
-    owner_add(base, nframes, -1);
-    for (uint64_t i = 0; i < nframes; i += nframes / 512)
-        owner_add(pa_add(base, i * FRAME_BYTES), nframes / 512, 1);
-    owner.splits++;
-}
-
-static const struct frame_hooks owner_hooks = {owner_share, owner_release, owner_split};
+static const struct frame_hooks owner_hooks = {owner_share, owner_release};
 
 /* Frames in pages of this many: they are mapped once each, or about to be. */
 static inline paddr_t owner_take(uint64_t nframes)
 {
     paddr_t base;
-    const struct pmm_limits limits = {.align_frames = owner_size(nframes) > 0 ? nframes : 1};
+    const struct pmm_limits limits = {.align_frames = nframes == 512 ? nframes : 1};
     assert_int_equal(MM_OK, pmm_alloc_frames(nframes, &limits, &base));
     owner_add(base, nframes, 1);
     return base;

@@ -59,13 +59,7 @@ static void release(paddr_t base, uint64_t nframes)
     __atomic_fetch_add(&released, nframes, __ATOMIC_RELAXED);
 }
 
-static void split(paddr_t base, uint64_t nframes)
-{
-    (void)base;
-    CPU_CHECK(nframes == 512); /* each frame has a count of its own */
-}
-
-static const struct frame_hooks hooks = {share, release, split};
+static const struct frame_hooks hooks = {share, release};
 
 static uint64_t tag_of(uint64_t va)
 {

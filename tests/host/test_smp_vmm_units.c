@@ -190,7 +190,6 @@ static void share_run(struct rng *rng, struct run *run)
 static void release_run(struct rng *rng, struct run *run)
 {
     uint64_t some = rng_below(rng, 2) == 0 ? run->n : rng_below(rng, run->n);
-    shares_hooks.split(run->base, run->n);
     if (some > 0)
         shares_release(run->base, some);
     if (some < run->n)

@@ -191,8 +191,7 @@ static void large_and_small_pages_may_be_mixed(void **state)
     (void)state;
     take_frames();
     share(0, 512);
-    shares_hooks.split(frame_at(0), 512); /* one of the two is made of small pages now, */
-    release(3, 1);                        /* which go one by one */
+    release(3, 1); /* one of the two is made of small pages now, which go one by one */
     assert_shares();
     share(0, 512); /* the other, still large */
     share(3, 2);
@@ -223,7 +222,6 @@ static void a_page_of_1_gib_is_shared_by_512_records(void **state)
     assert_int_equal(MM_OK, shares_add(base, 512 * 512));
     assert_in_range(shares_frames(), 512 + 3, 512 + 4);
     assert_false(shares_exclusive(base, 512 * 512));
-    shares_hooks.split(base, 512 * 512);
     shares_release(base, 512 * 512);
     assert_true(shares_exclusive(base, 512 * 512));
     assert_true(pmm_is_used(base));
@@ -290,8 +288,6 @@ static void shares_agree_with_a_model(void **state)
                 release(first, n);
                 nreleased++;
             }
-            if (rng_below(&rng, 4) == 0)
-                shares_hooks.split(frame_at(first & ~511ull), 512);
             if (step % 10 == 0)
                 assert_shares();
         }
