@@ -131,7 +131,8 @@ void vmm_free_range(vaddr_t va);
 /* Change what pages may be used for, those to come included. errors: as vmm_free, and MM_DENIED */
 mm_status_t vmm_protect(struct vm *vm, vaddr_t va, uint64_t npages, prot_t prot) MUST_USE;
 
-/* Back reserved pages (others stay as they are): VMM_NOW or VMM_LAZY. errors: as vmm_free */
+/* Back reserved pages (others stay as they are): VMM_NOW or VMM_LAZY. If that fails all is reserved again
+ * that was, what another CPU has asked for at the same time, too. errors: as vmm_free */
 mm_status_t vmm_commit(struct vm *vm, vaddr_t va, uint64_t npages,
                        enum vmm_backing backing) MUST_USE;
 
