@@ -51,6 +51,13 @@ struct scan {
     struct fault *fault;
 };
 
+/* Of a request of that revision: a paging mode request has had two words more since revision 1. */
+static uint64_t bytes_of(enum feature feature, uint64_t revision)
+{
+    uint64_t more = feature == FEATURE_PAGING_MODE && revision >= 1 ? 16 : 0;
+    return features[feature].bytes + more;
+}
+
 /* Called for each word that begins one of the magics; false ends the scan with a fault. */
 typedef bool (*scan_visit)(struct scan *scan, uint64_t offset, uint64_t word);
 
@@ -141,7 +148,7 @@ static bool visit_request(struct scan *scan, uint64_t offset, uint64_t word)
                          "holds a request cut off by the image's end");
     uint64_t id[2] = {word_at(scan, offset + 16), word_at(scan, offset + 24)};
     enum feature feature = feature_of(id);
-    if (scan->bytes - offset < features[feature].bytes)
+    if (scan->bytes - offset < bytes_of(feature, word_at(scan, offset + 32)))
         return fault_set(scan->fault, 0, 0, "address", va,
                          "holds a request cut off by the image's end");
     for (size_t i = 0; i < list->count; i++) {

@@ -160,6 +160,12 @@ static void requests_cut_off_by_the_end_are_refused(void **state)
     assert_refused("cut off");
     put(IMAGE_BYTES - 48, (const uint64_t[]){0, LIMINE_COMMON_MAGIC, LIMINE_ENTROPY, 0}, 6);
     assert_refused("cut off");
+    put(IMAGE_BYTES - 64, (const uint64_t[]){LIMINE_COMMON_MAGIC, LIMINE_PAGING_MODE, 1, 0, 0, 0},
+        8);
+    assert_refused("cut off"); /* it ends with max_mode: there is no min_mode */
+    put(IMAGE_BYTES - 64, (const uint64_t[]){LIMINE_COMMON_MAGIC, LIMINE_PAGING_MODE, 0, 0, 0, 0},
+        8);
+    assert_found(1); /* of revision 0 that is all */
 }
 
 static void a_flood_of_requests_is_refused(void **state)
