@@ -78,7 +78,7 @@ EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
-MM_HOT      := heap string $(addprefix paging/,locks map pool query set) $(addprefix pmm/,alloc bit_tree block cache free pmm)
+MM_HOT      := heap string $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
 MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 # What our hot files are measured against is compiled as they are.
