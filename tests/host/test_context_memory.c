@@ -36,13 +36,8 @@ static void an_entry_that_claims_everything_hides_no_memory(void **state)
 
 static void bad_direct_map_ends_the_boot(void **state)
 {
-    static const uint64_t bad[] = {0,
-                                   0x1000,
-                                   0xffff7ffffffff000,
-                                   HHDM + 8,
-                                   VMM_WINDOW_BASE,
-                                   UINT64_MAX,
-                                   0xfffffffffffff000};
+    static const uint64_t bad[] = {
+        0, 0x1000, 0xffff7ffffffff000, HHDM + 8, VMM_WINDOW_BASE, UINT64_MAX, 0xfffffffffffff000};
     for (size_t i = 0; i < COUNT(bad); i++) {
         char words[64];
         start(state);
