@@ -122,10 +122,6 @@ static inline void take_and_map(uint64_t va, uint64_t nframes)
     map(va, owner_take(nframes).v, nframes, OWNED);
 }
 
-#define OWNED_TEST(name)                                               \
-    cmocka_unit_test_setup_teardown(name, start_owned, stop),          \
-    {                                                                  \
-#name "_with_5_levels", name, start_owned_5_levels, stop, NULL \
-    }
+#define OWNED_TEST(name) TEST_ON_4_AND_5_LEVELS(name, start_owned, stop)
 
 #endif

@@ -88,10 +88,6 @@ static inline uint64_t snapshot(void)
 }
 
 /* Everything is the same with 4 and with 5 levels. */
-#define TEST(name)                                               \
-    cmocka_unit_test_setup_teardown(name, start, stop),          \
-    {                                                            \
-#name "_with_5_levels", name, start_5_levels, stop, NULL \
-    }
+#define TEST(name) TEST_ON_4_AND_5_LEVELS(name, start, stop)
 
 #endif

@@ -17,6 +17,13 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
+/* A test twice: set up by start, and by start_5_levels, which makes a machine with that many. */
+#define TEST_ON_4_AND_5_LEVELS(name, start, stop)                  \
+    cmocka_unit_test_setup_teardown(name, start, stop),            \
+    {                                                              \
+#name "_with_5_levels", name, start##_5_levels, stop, NULL \
+    }
+
 struct rng {
     uint64_t state;
 };

@@ -354,11 +354,7 @@ static void frames_can_become_owned(void **state)
     owner_release(pa_add(run, 19 * PAGE_BYTES), 1);
 }
 
-#define WATCHING(name)                                                    \
-    cmocka_unit_test_setup_teardown(name, start_watching, stop),          \
-    {                                                                     \
-#name "_with_5_levels", name, start_watching_5_levels, stop, NULL \
-    }
+#define WATCHING(name) TEST_ON_4_AND_5_LEVELS(name, start_watching, stop)
 
 int main(void)
 {

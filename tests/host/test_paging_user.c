@@ -413,11 +413,7 @@ static void a_copy_that_fails_changes_nothing(void **state)
     expect_same(&users[0], &users[1]);
 }
 
-#define USER_TEST(name)                                                      \
-    cmocka_unit_test_setup_teardown(name, start_users, stop_users),          \
-    {                                                                        \
-#name "_with_5_levels", name, start_users_5_levels, stop_users, NULL \
-    }
+#define USER_TEST(name) TEST_ON_4_AND_5_LEVELS(name, start_users, stop_users)
 
 int main(void)
 {

@@ -455,11 +455,7 @@ static void a_missing_shootdown_would_be_seen(void **state)
     cpus_drop_shootdowns(false);
 }
 
-#define TEST(name)                                               \
-    cmocka_unit_test_setup_teardown(name, start, stop),          \
-    {                                                            \
-#name "_with_5_levels", name, start_5_levels, stop, NULL \
-    }
+#define TEST(name) TEST_ON_4_AND_5_LEVELS(name, start, stop)
 
 int main(void)
 {

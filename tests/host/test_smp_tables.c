@@ -371,11 +371,7 @@ static void a_large_range_goes_while_others_change_it(void **state)
     assert_int_equal(1, space.ntables);
 }
 
-#define TEST(name)                                               \
-    cmocka_unit_test_setup_teardown(name, start, stop),          \
-    {                                                            \
-#name "_with_5_levels", name, start_5_levels, stop, NULL \
-    }
+#define TEST(name) TEST_ON_4_AND_5_LEVELS(name, start, stop)
 
 int main(void)
 {

@@ -566,11 +566,7 @@ static void without_memory_nothing_has_happened(void **state)
     }
 }
 
-#define TEST(name)                                               \
-    cmocka_unit_test_setup_teardown(name, start, stop),          \
-    {                                                            \
-#name "_with_5_levels", name, start_5_levels, stop, NULL \
-    }
+#define TEST(name) TEST_ON_4_AND_5_LEVELS(name, start, stop)
 
 int main(void)
 {
