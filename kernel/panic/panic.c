@@ -208,6 +208,11 @@ _Noreturn void panic(const char *format, ...)
     leave();
 }
 
+bool panic_under_way(void)
+{
+    return depth > 0;
+}
+
 _Noreturn void panic_trap(const struct trap_frame *frame)
 {
     struct cpu_control control = cpu_control();

@@ -2,6 +2,8 @@
 #ifndef QL_KERNEL_PANIC_H
 #define QL_KERNEL_PANIC_H
 
+#include <stdbool.h>
+
 #include "console/print.h"
 #include "cpu/traps.h"
 
@@ -10,5 +12,9 @@ _Noreturn void panic(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* An exception nobody handles. */
 _Noreturn void panic_trap(const struct trap_frame *frame);
+
+/* True from the first line of a panic on: whoever could resolve a page fault may have stopped in the middle
+ * of that, so none is resolved any more. */
+bool panic_under_way(void);
 
 #endif

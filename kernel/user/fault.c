@@ -6,6 +6,7 @@
 #include "cpu/cpus.h"
 #include "cpu/ring3.h"
 #include "cpu/traps.h"
+#include "panic/panic.h"
 #include "user/copy.h"
 #include "user/thread.h"
 
@@ -18,7 +19,7 @@
 static struct vm *space_of(const struct trap_frame *frame, uint64_t address)
 {
     const uint64_t known = FAULT_PRESENT | FAULT_WRITE | FAULT_USER | FAULT_FETCH;
-    if (frame->error & ~known)
+    if ((frame->error & ~known) || panic_under_way())
         return NULL;
     if (address < ring3_end()) {
         bool allowed =
