@@ -23,10 +23,11 @@ endif
 # ---- what is built from what ---------------------------------------------------------------------
 EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c command_memmap.c \
             command_gop.c command_check.c command_boot.c boot.c arguments.c commands.c \
-            acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c handover.c \
+            acpi.c ap.c arena.c bytes.c clock.c describe.c elf.c elf_relocate.c entropy.c filter.c handover.c \
             image.c kernel_file.c limine_map.c lapic.c lzma.c madt.c mp.c mp_start.c pagetables.c \
             paging_mode.c quiesce.c requests.c responses.c tables.c unpack.c
-EFI_ASMS := ap_start.S enter.S kernel_blob.S
+EFI_ASMS := ap_start.S enter.S
+STUB_SRCS := stub.c bytes.c filter.c lz.c packed_loader.c protect.c # unpacks what those become
 KERNEL_SRCS := layout.c main.c options.c port.c ranges.c \
   $(addprefix boot/,context.c memory.c requests.c) \
   $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c crew.c gdt.c lapic.c \
@@ -55,6 +56,7 @@ MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
                    vmm.c window.c)
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
+STUB_OBJS   := $(STUB_SRCS:%.c=$(BUILD)/efi/%.o) $(BUILD)/efi/reloc.S.o
 KERNEL_OBJS := $(KERNEL_SRCS:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASMS:%=$(BUILD)/kernel/%.o)
 MM_OBJS     := $(MM_SRCS:%.c=$(BUILD)/mm/%.o)
 
@@ -73,6 +75,7 @@ SMALL := -ffunction-sections -fdata-sections # so that the linker can leave out 
 EFI_CFLAGS := $(COMMON) $(SMALL) -Oz -fshort-wchar -fno-stack-protector -DGNU_EFI_USE_MS_ABI -Iefi \
               -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 # Most of a boot's work; -Oz would make it half as long again.
+EFI_FLAGS_lz       := -Os
 EFI_FLAGS_lzma     := -Os
 EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
@@ -152,7 +155,7 @@ help: ## this text
 
 .PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages test-programs format compile_commands clean help
 
-$(EFI_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
+$(EFI_OBJS) $(STUB_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
 
 # ---- the kernel: an ELF of its own -----------------------------------------------------------------
 $(BUILD)/kernel/%.o: kernel/%.c | setup
@@ -185,13 +188,13 @@ $(BUILD)/kernel.packed: $(BUILD)/kernel.stripped efi/pack.py
 	$(call say,PACK)
 	$(Q)$(PACK) $< $@
 
-$(BUILD)/fonts/%.psf: | setup
+$(BUILD)/fonts/%.psf: kernel/console/font.py | setup
 	@mkdir -p $(@D)
 	$(call say,FONT)
-	$(Q)zcat /usr/share/consolefonts/$*.psf.gz > $@
+	$(Q)zcat /usr/share/consolefonts/$*.psf.gz | $(PYTHON) $< > $@
 $(BUILD)/kernel/console/fonts.S.o: $(FONTS:%=$(BUILD)/fonts/%.psf)
 
-# ---- the EFI file: an ELF shared object, then a PE --------------------------------------------------
+# ---- the EFI file: the loader, packed, then a stub with loader and kernel, which becomes a PE -------
 $(BUILD)/efi/%.o: efi/%.c | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -200,12 +203,17 @@ $(BUILD)/efi/%.S.o: efi/%.S | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CLANG) $(EFI_CFLAGS) -I$(BUILD) -c $< -o $@
-$(BUILD)/efi/kernel_blob.S.o: $(BUILD)/kernel.packed
-
-$(BUILD)/loader.so: $(EFI_OBJS) efi/efi.ld
+$(BUILD)/loader.so: $(EFI_OBJS) efi/loader.ld efi/rest.ld
 	$(call say,LD)
-	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/efi.ld /usr/lib/crt0-efi-x86_64.o $(EFI_OBJS) /usr/lib/libgnuefi.a -o $@
-$(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so efi/pe.py
+	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/loader.ld $(EFI_OBJS) -o $@
+$(BUILD)/loader.packed: $(BUILD)/loader.so efi/pack_loader.py efi/pack.py efi/lz.py efi/pe.py
+	$(call say,PACK)
+	$(Q)$(PYTHON) -B efi/pack_loader.py $< $@
+$(BUILD)/efi/carried.S.o: $(BUILD)/loader.packed $(BUILD)/kernel.packed
+$(BUILD)/stub.so: $(STUB_OBJS) $(BUILD)/efi/carried.S.o efi/pe.ld efi/rest.ld
+	$(call say,LD)
+	$(Q)ld.lld $(EFI_LDFLAGS) -T efi/pe.ld $(filter %.o,$^) -o $@
+$(BUILD)/BOOTX64.EFI: $(BUILD)/stub.so efi/pe.py
 	$(call say,OBJ)
 	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $< $@
@@ -223,4 +231,4 @@ include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
 include host/host-lib.mk tests/bench/bench.mk tests/proof/proof.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
--include $(EFI_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)
+-include $(EFI_OBJS:.o=.d) $(STUB_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

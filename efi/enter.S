@@ -12,7 +12,7 @@
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 
-    .section .text.enter, "ax", @progbits /* first, see efi.ld */
+    .section .text.enter, "ax", @progbits /* first, see loader.ld */
     .balign 512 /* all of it in one page */
     .globl enter_begin, enter_step, enter_stepped, enter_kernel, enter_state
     .hidden enter_begin, enter_step, enter_stepped, enter_kernel, enter_state

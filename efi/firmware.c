@@ -3,13 +3,12 @@
 #include "firmware.h"
 
 #include "bytes.h"
-#include "cpu.h"
 
 EFI_HANDLE image_handle;
 EFI_SYSTEM_TABLE *ST;
 EFI_BOOT_SERVICES *BS;
 EFI_RUNTIME_SERVICES *RT;
-uint64_t loader_start_tsc;
+const struct carried *carried;
 
 /* Some twenty allocations are made for a boot; the arena's growth is the only one that repeats. */
 #define ALLOCATIONS_MAX 64
@@ -20,9 +19,9 @@ static struct allocation {
 } allocations[ALLOCATIONS_MAX];
 static UINTN nallocations;
 
-void firmware_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+void firmware_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *table, const struct carried *with_us)
 {
-    loader_start_tsc = cpu_rdtsc();
+    carried = with_us;
     image_handle = image;
     ST = table;
     BS = table->BootServices;

@@ -1,5 +1,5 @@
 /* The handles and tables the firmware gave us, and what everything in efi/ allocates through.
- * Valid from the first line of efi_main; BS is gone after ExitBootServices. */
+ * Valid from the first line of loader_main; BS is gone after ExitBootServices. */
 #ifndef QL_EFI_FIRMWARE_H
 #define QL_EFI_FIRMWARE_H
 
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "carried.h"
 #include "status.h"
 
 extern EFI_HANDLE image_handle;
@@ -14,11 +15,11 @@ extern EFI_SYSTEM_TABLE *ST;
 extern EFI_BOOT_SERVICES *BS;
 extern EFI_RUNTIME_SERVICES *RT;
 
-/* The time stamp counter at firmware_init, which is as good as our first instruction. */
-extern uint64_t loader_start_tsc;
+/* What came with us. */
+extern const struct carried *carried;
 
 /* Remember the tables. */
-void firmware_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+void firmware_init(EFI_HANDLE image, EFI_SYSTEM_TABLE *table, const struct carried *with_us);
 
 /* Zeroed pages of EfiLoaderData, 4 KiB aligned (align: a power of two, larger is over-allocated).
  * Every allocation is remembered until firmware_free_all. errors: the firmware's status */

@@ -8,9 +8,6 @@
 #include "print.h"
 #include "unpack.h"
 
-/* kernel_blob.S */
-extern const uint8_t kernel_blob[], kernel_blob_end[];
-
 static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
 static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
 static EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
@@ -135,7 +132,7 @@ static EFI_STATUS unpack_own(struct kernel_file *out)
     struct packed packed;
     struct fault fault;
     uint8_t *data;
-    if (!unpack_parse(kernel_blob, (uint64_t)(kernel_blob_end - kernel_blob), &packed, &fault))
+    if (!unpack_parse(carried->kernel, carried->kernel_bytes, &packed, &fault))
         return fail_unpack(out, &fault);
     out->bytes = packed.bytes;
     EFI_STATUS status = alloc_data(out, &data);

@@ -1,7 +1,6 @@
-/* Where the firmware enters: find out what is wanted, do it, and leave nothing behind if it comes
- * back.
+/* Where the loader begins: find out what is wanted, do it, and leave nothing behind on the way back.
  *
- * Relies on gnu-efi's start code, and on the firmware, which has applied our base relocations.
+ * Relies on stub.c, which has unpacked and relocated us.
  * Stage: boot services alive. */
 #include "commands.h"
 #include "firmware.h"
@@ -9,7 +8,7 @@
 
 #include <efishell.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+loader_entry loader_main;
 
 /* U-Boot starts applications with SSE off, and the x86-64 calling convention takes it for granted:
  * our own code is compiled without, but a library or the firmware's next driver need not be.
@@ -40,10 +39,10 @@ static void set_page_break(bool on)
         shell->DisablePageBreak();
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS loader_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table, const struct carried *with_us)
 {
     enable_sse();
-    firmware_init(image, table);
+    firmware_init(image, table, with_us);
 
     static struct options options;
     EFI_STATUS status = EXIT_USAGE;

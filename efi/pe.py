@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pe.py LOADER.SO BOOTX64.EFI: finish the PE that objcopy wrote, then check it; exit status 1 if it is
+"""pe.py LOADER.SO BOOTX64.EFI [KIB]: finish the PE that objcopy wrote, then check it; exit status 1 if it is
 not what firmware that enforces memory protection (and Microsoft's signing rules) asks for.
 
 Writes the ELF's relocations as base relocations, which the firmware applies, and sets NX_COMPAT and DYNAMIC_BASE in
@@ -61,12 +61,12 @@ def write_relocations(pe, addresses):
     blocks = relocation_blocks(addresses)
     va, room, raw = next((va, vsize, raw) for name, vsize, va, _, raw, _ in sections(pe) if name == ".reloc")
     if len(blocks) > room:
-        sys.exit(f"pe.py: {len(blocks)} bytes of base relocations, more than the {room} of .reloc in efi.ld")
+        sys.exit(f"pe.py: {len(blocks)} bytes of base relocations, more than the {room} of efi/reloc.S")
     pe[raw:raw + room] = blocks.ljust(room, b"\0")
     struct.pack_into("<II", pe, header(pe)[1] + 112 + 5 * 8, va, len(blocks))
 
 
-def problems(pe, foreign):
+def problems(pe, foreign, bytes_max):
     coff, optional = header(pe)
     machine, = struct.unpack_from("<H", pe, coff)
     magic, = struct.unpack_from("<H", pe, optional)
@@ -81,8 +81,8 @@ def problems(pe, foreign):
         yield f"DllCharacteristics {characteristics:#x}: NX_COMPAT and DYNAMIC_BASE must be set"
     if not reloc_rva or not reloc_size:
         yield "no base relocation table: firmware could not load the file at another address"
-    if len(pe) > BYTES_MAX:
-        yield f"{len(pe)} bytes, more than the {BYTES_MAX} that BYTES_MAX in efi/pe.py allows"
+    if len(pe) > bytes_max:
+        yield f"{len(pe)} bytes, more than the {bytes_max} that BYTES_MAX in efi/pe.py allows"
     names = set()
     for name, vsize, va, rawsize, raw, flags in sections(pe):
         names.add(name)
@@ -92,7 +92,7 @@ def problems(pe, foreign):
             yield f"section {name}: writable and executable"
         if bool(flags & EXECUTE) != (name == ".text"):
             yield f"section {name}: only .text may be executable (flags {flags:#x})"
-    for needed in (".text", ".rodata", ".reloc", ".data"):
+    for needed in (".text", ".reloc"):
         if needed not in names:
             yield f"section {needed} is missing"
     for line in foreign:
@@ -100,19 +100,20 @@ def problems(pe, foreign):
 
 
 def main():
-    shared, path = sys.argv[1:]
+    shared, path, *kib = sys.argv[1:]
+    bytes_max = int(kib[0]) * 1024 if kib else BYTES_MAX
     pe = bytearray(open(path, "rb").read())
     at = header(pe)[1] + 70
     struct.pack_into("<H", pe, at, struct.unpack_from("<H", pe, at)[0] | NX_COMPAT | DYNAMIC_BASE)
     addresses, foreign = relocations(shared)
     write_relocations(pe, addresses)
-    found = list(problems(pe, foreign))
+    found = list(problems(pe, foreign, bytes_max))
     for problem in found:
         print(f"{path}: {problem}", file=sys.stderr)
     if found:
         sys.exit(1)
     open(path, "wb").write(pe)
-    print(f"{path}: {len(pe) / 1024:.0f} KiB of at most {BYTES_MAX // 1024}, sections "
+    print(f"{path}: {len(pe) / 1024:.0f} KiB of at most {bytes_max // 1024}, sections "
           + " ".join(name for name, *_ in sections(pe)) + ", W^X, page-aligned, NX_COMPAT")
 
 

@@ -277,7 +277,7 @@ static void *performance(struct boot_plan *plan, const void *request)
         return NULL;
     plan->performance_response = NEW(plan, limine_bootloader_performance_response, 0);
     if (plan->performance_response)
-        plan->performance_response->init_usec = clock_usec(loader_start_tsc);
+        plan->performance_response->init_usec = clock_usec(carried->start_tsc);
     return plan->performance_response;
 }
 

@@ -1,6 +1,6 @@
 /* The kernel as pack.py packs it: a header, then LZMA data, in which the addresses that its code names,
  * targets of branches and data, are counted from the beginning of the code. That makes them alike
- * wherever they are used and saves seven of a hundred. Pure: no firmware calls, builds on a host.
+ * wherever they are used and saves seven of a hundred; and those that relocations name, from the one before. Pure: no firmware calls, builds on a host.
  * Everything is taken as hostile; nothing is read or written outside the memory given. */
 #ifndef QL_EFI_UNPACK_H
 #define QL_EFI_UNPACK_H
@@ -16,6 +16,7 @@ struct packed {
     uint64_t data_bytes;
     uint64_t bytes;                /* of what it decodes to; as hostile as the rest */
     uint64_t code_begin, code_end; /* where in that the code is */
+    uint64_t rela_begin, rela_end; /* and where the table of relocations */
     uint64_t sum;
 };
 

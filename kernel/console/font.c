@@ -1,37 +1,27 @@
 /* Owns: the reading of font files, which may be anything: nothing outside them is touched.
  * Relies on: utf8.c. Stage: any.
- * source: Linux kbd, "PSF" font file format. */
+ * source: Linux kbd, "PSF" font file format, version 2. */
 #include "console/font.h"
 
 #include "console/utf8.h"
 #include "mm/string.h"
 
-#define PSF1_MAGIC        0x0436u
-#define PSF1_HEADER_BYTES 4u
-#define PSF1_MODE_512     0x01u
-#define PSF1_MODE_TABLE   0x06u /* with a table, or with a table that has sequences */
-#define PSF1_SEQUENCE     0xfffeu
-#define PSF1_END          0xffffu
-
-#define PSF2_MAGIC        0x864ab572u
-#define PSF2_HEADER_BYTES 32u
-#define PSF2_FLAG_TABLE   0x01u
-#define PSF2_SEQUENCE     0xfeu
-#define PSF2_END          0xffu
+#define PSF_MAGIC        0x864ab572u
+#define PSF_HEADER_BYTES 32u
+#define PSF_FLAG_TABLE   0x01u
+#define PSF_SEQUENCE     0xfeu
+#define PSF_END          0xffu
 
 #define SLOT_GLYPH_BITS 10
 _Static_assert(FONT_MAX_GLYPHS == 1 << SLOT_GLYPH_BITS, "a slot holds any glyph number");
 _Static_assert((FONT_SLOTS & (FONT_SLOTS - 1)) == 0, "slots are masked, not divided");
 
 /* The files are little-endian and lie at any address. */
-static uint32_t read16(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8;
-}
-
 static uint32_t read32(const uint8_t *p)
 {
-    return read16(p) | read16(p + 2) << 16;
+    uint32_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
 }
 
 static unsigned slot_of(uint32_t code)
@@ -55,28 +45,9 @@ static void slot_add(struct font *font, uint32_t code, unsigned glyph)
     font->nslots++;
 }
 
-/* For each glyph in turn: code points of 16 bits, then maybe sequences, which a console of cells
- * has no use for, then the end mark. */
-static void psf1_read_table(struct font *font, const uint8_t *p, const uint8_t *end)
-{
-    unsigned glyph = 0;
-    bool in_sequence = false;
-
-    for (; end - p >= 2 && glyph < font->nglyphs; p += 2) {
-        uint32_t code = read16(p);
-        if (code == PSF1_END) {
-            glyph++;
-            in_sequence = false;
-        } else if (code == PSF1_SEQUENCE) {
-            in_sequence = true;
-        } else if (!in_sequence) {
-            slot_add(font, code, glyph);
-        }
-    }
-}
-
-/* The same in UTF-8, with marks that no UTF-8 text contains. */
-static void psf2_read_table(struct font *font, const uint8_t *p, const uint8_t *end)
+/* For each glyph in turn: characters, then maybe sequences, which a console of cells has no use for,
+ * then the end mark. UTF-8, with marks that no UTF-8 text contains. */
+static void read_table(struct font *font, const uint8_t *p, const uint8_t *end)
 {
     unsigned glyph = 0;
     bool in_sequence = false;
@@ -84,9 +55,9 @@ static void psf2_read_table(struct font *font, const uint8_t *p, const uint8_t *
 
     for (; p < end && glyph < font->nglyphs; p++) {
         uint32_t codes[UTF8_PUSH_MAX];
-        if (*p == PSF2_END || *p == PSF2_SEQUENCE) {
-            in_sequence = *p == PSF2_SEQUENCE;
-            glyph += *p == PSF2_END;
+        if (*p == PSF_END || *p == PSF_SEQUENCE) {
+            in_sequence = *p == PSF_SEQUENCE;
+            glyph += *p == PSF_END;
             utf8 = (struct utf8){0};
         } else if (!in_sequence) {
             unsigned n = utf8_push(&utf8, *p, codes);
@@ -96,7 +67,7 @@ static void psf2_read_table(struct font *font, const uint8_t *p, const uint8_t *
     }
 }
 
-/* Check the numbers of either header against the limits and the bytes that are there. */
+/* Check the numbers of the header against the limits and the bytes that are there. */
 static bool font_set_glyphs(struct font *font, const uint8_t *file, size_t bytes, size_t header)
 {
     if (font->width == 0 || font->width > FONT_MAX_WIDTH || font->height == 0 ||
@@ -109,46 +80,27 @@ static bool font_set_glyphs(struct font *font, const uint8_t *file, size_t bytes
     return header <= bytes && (size_t)font->nglyphs * font->glyph_bytes <= bytes - header;
 }
 
-static bool psf1_open(struct font *font, const uint8_t *file, size_t bytes)
+static bool open_file(struct font *font, const uint8_t *file, size_t bytes)
 {
-    font->width = 8;
-    font->height = font->glyph_bytes = file[3];
-    font->nglyphs = file[2] & PSF1_MODE_512 ? 512 : 256;
-    font->has_table = file[2] & PSF1_MODE_TABLE;
-    if (!font_set_glyphs(font, file, bytes, PSF1_HEADER_BYTES))
+    if (bytes < PSF_HEADER_BYTES || read32(file) != PSF_MAGIC)
         return false;
-    if (font->has_table)
-        psf1_read_table(font, font->glyphs + font->nglyphs * font->glyph_bytes, file + bytes);
-    return true;
-}
-
-static bool psf2_open(struct font *font, const uint8_t *file, size_t bytes)
-{
     uint32_t header = read32(file + 8);
-
-    font->has_table = read32(file + 12) & PSF2_FLAG_TABLE;
+    font->has_table = read32(file + 12) & PSF_FLAG_TABLE;
     font->nglyphs = read32(file + 16);
     font->glyph_bytes = read32(file + 20);
     font->height = read32(file + 24);
     font->width = read32(file + 28);
-    if (header < PSF2_HEADER_BYTES || !font_set_glyphs(font, file, bytes, header))
+    if (header < PSF_HEADER_BYTES || !font_set_glyphs(font, file, bytes, header))
         return false;
     if (font->has_table)
-        psf2_read_table(font, font->glyphs + font->nglyphs * font->glyph_bytes, file + bytes);
+        read_table(font, font->glyphs + font->nglyphs * font->glyph_bytes, file + bytes);
     return true;
 }
 
 bool font_open(const void *data, size_t bytes, struct font *out)
 {
-    const uint8_t *file = data;
-    bool ok = false;
-
     memset(out, 0, sizeof *out);
-    if (bytes >= PSF1_HEADER_BYTES && read16(file) == PSF1_MAGIC)
-        ok = psf1_open(out, file, bytes);
-    else if (bytes >= PSF2_HEADER_BYTES && read32(file) == PSF2_MAGIC)
-        ok = psf2_open(out, file, bytes);
-    if (!ok)
+    if (!open_file(out, data, bytes))
         return false;
 
     unsigned glyph;

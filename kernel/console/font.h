@@ -1,5 +1,5 @@
-/* Console fonts in the two formats of the Linux console (PSF1, PSF2), read where they lie. Pure; no
- * stage. */
+/* Console fonts in the newer format of the Linux console (PSF2), read where they lie; font.py makes them
+ * of either. Pure; no stage. */
 #ifndef QL_KERNEL_FONT_H
 #define QL_KERNEL_FONT_H
 

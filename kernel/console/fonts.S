@@ -1,5 +1,5 @@
-/* The fonts of package console-setup-linux (Terminus), unpacked by the Makefile into $(BUILD)/fonts, and
- * the table font_files of font.h over them. The table holds addresses, so it lies with the data that is
+/* The fonts of package console-setup-linux (Terminus) as font.py has put them into $(BUILD)/fonts, and the
+ * table font_files of font.h over them. The table holds addresses, so it lies with the data that is
  * relocated. */
 
 #define FONT(name, file)                                                                           \

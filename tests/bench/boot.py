@@ -33,6 +33,9 @@ class Program:
     def __init__(self, name):
         self.path = os.path.join(BUILD, name)
         lines = (line.split() for line in tool("nm", "-n", self.path).splitlines())
+        text = re.search(r"\.text +PROGBITS +(\w+) +\w+ +(\w+)", tool("readelf", "-SW", self.path))
+        self.begin = int(text.group(1), 16)
+        self.end = self.begin + int(text.group(2), 16)
         self.symbols = [(int(line[0], 16), line[2]) for line in lines if line[1] in "tT"]
         self.starts = [start for start, _ in self.symbols]
 
@@ -43,23 +46,25 @@ class Program:
     def address(self, name):
         return next(start for start, symbol in self.symbols if symbol == name)
 
-    def code(self, address, size):
-        section = re.search(r"\.text +PROGBITS +(\w+) +(\w+)", tool("readelf", "-SW", self.path))
-        with open(self.path, "rb") as file:
-            file.seek(address - int(section.group(1), 16) + int(section.group(2), 16))
-            return file.read(size)
+    def beginning(self, name):
+        """The code of a function up to what ends a block of QEMU's."""
+        listing = tool("objdump", "-d", "-w", "--disassemble=" + name, self.path)
+        code = ""
+        for data, instruction in re.findall(r"(?m)^ +\w+:\t([0-9a-f ]+)\t(.*)", listing):
+            if re.match(r"call|j|ret|lfence|rdtsc|mov .*,%cr", instruction):
+                return code
+            code += data.replace(" ", "")
+        raise ValueError(f"{name} has no end")
 
 
 class Boot:
     def __init__(self):
-        self.loader, self.kernel = Program("loader.so"), Program("kernel.elf")
-        self.entry = self.loader.address("_start")
-        self.end = int(re.search(r"SizeOfImage\s+(\w+)", tool(
-            "objdump", "-p", os.path.join(BUILD, "BOOTX64.EFI"))).group(1), 16)
+        self.stub, self.loader, self.kernel = (Program(name) for name in ("stub.so", "loader.so", "kernel.elf"))
+        self.entries = [(self.stub, self.stub.address("efi_main")), (self.loader, self.loader.address("loader_main"))]
         listing = tool("objdump", "-d", "--no-show-raw-insn", "--disassemble=kmain", self.kernel.path)
         ready = re.search(r"call .*<memory_take_over>\s+(\w+):", listing).group(1)
-        code = self.loader.code(self.entry, 29).hex()  # up to its first call
-        self.plugin = (f"{PLUGIN},out={OUT},loader={code},mark={self.kernel.address('kernel_entry'):x},"
+        self.plugin = (f"{PLUGIN},out={OUT},stub={self.stub.beginning('efi_main')},"
+                       f"loader={self.loader.beginning('loader_main')},mark={self.kernel.address('kernel_entry'):x},"
                        f"mark={ready}")
 
     def count(self, extra=(), **machine):
@@ -69,19 +74,20 @@ class Boot:
         stages = []
         with open(OUT, encoding="ascii") as lines:
             for line in lines:
-                first, second = line.split()
+                first, *rest = line.split()
                 if first == "mark":
                     stages.append({})
-                    base = int(second, 16) - self.entry
+                    programs = [(program, int(at, 16) - entry) for at, (program, entry) in zip(rest, self.entries)]
                 else:
-                    function = self.name(int(first, 16), base)
-                    stages[-1][function] = stages[-1].get(function, 0) + int(second)
+                    function = self.name(int(first, 16), programs)
+                    stages[-1][function] = stages[-1].get(function, 0) + int(rest[0])
         assert len(stages) == 2, "a mark was not reached"
         return stages
 
-    def name(self, address, base):
-        if base <= address < base + self.end:
-            return self.loader.function(address - base)
+    def name(self, address, programs):
+        for program, base in programs:
+            if program.begin <= address - base < program.end:
+                return program.function(address - base)
         if address >= 0xFFFFFFFF80000000:
             return self.kernel.function(address)
         return "enter_kernel" if address >> 47 else None  # the bridge runs on in the direct map

@@ -1,9 +1,9 @@
 /* A QEMU plugin that counts the guest's instructions, each by its address, between marks: the first
- * instruction of the loader, the first of the kernel, and addresses in the kernel. A step of a
+ * instruction of the EFI file, the first of the kernel, and addresses in the kernel. A step of a
  * repeated string instruction counts as an instruction. See boot.py.
  *
- * Arguments: out=FILE, loader=HEX (the bytes at the loader's entry, which tell it from all else),
- * and mark=ADDRESS, ascending in time, as linked: the first is the kernel's entry.
+ * Arguments: out=FILE, stub=HEX and loader=HEX (the bytes at their entries, which tell them from all
+ * else), and mark=ADDRESS, ascending in time, as linked: the first is the kernel's entry.
  * The interface is that of Debian 12's QEMU, version 1; no package has its header. */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -36,10 +36,13 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv);
 static struct counter {
     uint64_t address, count;
 } counters[COUNTERS];
-static uint64_t marks[MARKS], nmarks, reached; /* reached: 1 is the loader's entry */
-static uint64_t loader, slide;                 /* the addresses, 0: not known yet */
-static uint8_t signature[64];
-static size_t signature_bytes;
+static uint64_t marks[MARKS], nmarks, reached; /* reached: 1 is the stub's entry */
+static uint64_t slide;                         /* 0: not known yet */
+static struct program {
+    uint64_t entry; /* 0: not known yet */
+    uint8_t signature[64];
+    size_t bytes;
+} stub, loader;
 static FILE *out;
 
 static uint64_t *counter_of(uint64_t address)
@@ -58,7 +61,7 @@ static void at_mark(unsigned cpu, void *data)
     if ((uintptr_t)data != reached)
         return;
     if (reached++ > 0)
-        fprintf(out, "mark %" PRIx64 "\n", loader);
+        fprintf(out, "mark %" PRIx64 " %" PRIx64 "\n", stub.entry, loader.entry);
     for (size_t i = 0; i < COUNTERS; i++) {
         uint64_t at = counters[i].address;
         if (reached > 1 && counters[i].count)
@@ -69,18 +72,30 @@ static void at_mark(unsigned cpu, void *data)
     fflush(out);
 }
 
-static bool is_loader(const struct qemu_plugin_tb *tb, size_t i, size_t n)
+static bool is_entry(const struct program *of, const struct qemu_plugin_tb *tb, size_t i, size_t n)
 {
     size_t have = 0;
-    for (; i < n && have < signature_bytes; i++) {
+    for (; i < n && have < of->bytes; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         size_t bytes = qemu_plugin_insn_size(insn);
-        if (have + bytes > signature_bytes ||
-            memcmp(qemu_plugin_insn_data(insn), signature + have, bytes) != 0)
+        if (have + bytes > of->bytes ||
+            memcmp(qemu_plugin_insn_data(insn), of->signature + have, bytes) != 0)
             return false;
         have += bytes;
     }
-    return have == signature_bytes;
+    return have == of->bytes;
+}
+
+static void look_for(struct program *program, const struct qemu_plugin_tb *tb, size_t i, size_t n)
+{
+    if (!program->entry && is_entry(program, tb, i, n))
+        program->entry = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, i));
+}
+
+static void read_signature(struct program *program, const char *hex)
+{
+    for (; *hex && program->bytes < sizeof program->signature; hex += 2)
+        sscanf(hex, "%2hhx", &program->signature[program->bytes++]);
 }
 
 static void translate(uint64_t id, struct qemu_plugin_tb *tb)
@@ -90,14 +105,15 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
     for (size_t i = 0; i < n; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint64_t at = qemu_plugin_insn_vaddr(insn);
-        if (!loader && is_loader(tb, i, n))
-            loader = at;
+        look_for(&stub, tb, i, n);
+        if (stub.entry)
+            look_for(&loader, tb, i, n);
         static bool slid;
         if (reached == 1 && !slid && at >= KERNEL_WINDOW) {
             slide = at - marks[0]; /* the first of it that runs is its entry */
             slid = true;
         }
-        if (loader && at == loader)
+        if (at == stub.entry)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, at_mark, 0, NULL);
         for (uint64_t m = 0; slid && m < nmarks; m++)
             if (at == marks[m] + slide)
@@ -116,8 +132,10 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv)
             out = fopen(value, "w");
         if (argv[i][0] == 'm' && nmarks < MARKS)
             marks[nmarks++] = strtoull(value, NULL, 16);
-        for (; argv[i][0] == 'l' && *value && signature_bytes < sizeof signature; value += 2)
-            sscanf(value, "%2hhx", &signature[signature_bytes++]);
+        if (argv[i][0] == 's')
+            read_signature(&stub, value);
+        if (argv[i][0] == 'l')
+            read_signature(&loader, value);
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
     return out == NULL;

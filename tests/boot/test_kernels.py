@@ -60,6 +60,16 @@ def in_shell(directory, lines, files, kind=Machine, **machine):
         return expect_ok(guest)
 
 
+def test_loader_runs_where_the_firmware_enforces_protection(tmp_path):
+    """nx.efi gives pages that are not executable, and changes what they are if asked to."""
+    files = {"k.elf": built("rev6.elf"), "nx.efi": built("nx.efi")}
+    text = in_shell(tmp_path, ["load nx.efi", "BOOTX64.EFI version", "BOOTX64.EFI help nothing",
+                               r"BOOTX64.EFI boot kernel=\k.elf"], files)
+    assert re.search(r"nx.efi' loaded at \w+ - Success", text)
+    assert text.count("nx: freed as it was") == 2
+    assert "nx: freed changed" not in text and "nx: writable and executable" not in text
+
+
 def test_foreign_kernel_gets_its_path_and_only_what_follows_the_dashes(tmp_path):
     text = in_shell(tmp_path, [r"BOOTX64.EFI boot kernel=\boot\k.elf kaslr=off -- hello kernel"],
                     {"boot/k.elf": built("rev4.elf")})

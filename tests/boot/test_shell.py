@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from qemu import Machine
+from qemu import EFI, Machine
 from shell import plain, real_disk, run, skip_wait
 
 MIB = 1 << 20
@@ -43,6 +43,8 @@ COMMANDS = [
     "BOOTX64.EFI memmap verbose",
     "BOOTX64.EFI help frobnicate",
     "BOOTX64.EFI check \"kernel=\\a b\"",
+    "LOADER.EFI memmap",
+    "KERNEL.EFI check",
     "BOOTX64.EFI memmap >a map.txt",
     "type map.txt",
     "BOOTX64.EFI memmap",  # the last: the same command as the first, after everything else
@@ -53,12 +55,21 @@ COMMANDS = [
 pytestmark = pytest.mark.xdist_group("shell")
 
 
+def damaged(magic):
+    """Our file with a byte changed in the part that begins with this."""
+    with open(EFI, "rb") as file:
+        data = bytearray(file.read())
+    data[data.index(magic) + 5000] ^= 0x10
+    return bytes(data)
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     """All commands in one boot of a machine with 256 MiB and a screen; {command: result}, and "after"
     for the last one."""
     directory = tmp_path_factory.mktemp("session")
-    results = run(directory, COMMANDS, {"JUNK.ELF": b"no ELF, but long enough for a header" * 20})
+    results = run(directory, COMMANDS, {"JUNK.ELF": b"no ELF, but long enough for a header" * 20,
+                                        "LOADER.EFI": damaged(b"QLL\1"), "KERNEL.EFI": damaged(b"QLK\4")})
     return {**dict(zip(COMMANDS[:-1], results)), "after": results[-1]}
 
 
@@ -87,7 +98,13 @@ def test_output_fits_the_console(session):
     for command, result in session.items():
         for line in result.lines:
             for part in line.split("\r"):  # a countdown begins its line again
-                assert len(part) < 80 or ".ELF" in part, (command, part)  # a path may be long
+                assert len(part) < 80 or ".ELF" in part or "inside /" in part, (command, part)  # a path may be long
+
+
+def test_a_damaged_file_is_not_run(session):
+    loader, kernel = session["LOADER.EFI memmap"], session["KERNEL.EFI check"]
+    assert "Quicklime: its file is damaged." in loader and loader.status & 0xFF == 10  # EFI_VOLUME_CORRUPTED
+    assert "Cannot unpack the kernel inside" in kernel and kernel.status == FOUND
 
 
 def test_output_can_be_redirected(session):

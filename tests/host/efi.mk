@@ -8,12 +8,15 @@ HOST_EFI_SRCS_efi_memmap := memmap.c command_memmap.c print.c
 HOST_EFI_SRCS_elf        := elf.c elf_relocate.c
 HOST_EFI_SRCS_requests   := requests.c
 HOST_EFI_SRCS_lzma       := lzma.c
-HOST_EFI_SRCS_unpack     := unpack.c lzma.c
+HOST_EFI_SRCS_unpack     := unpack.c filter.c lzma.c
+HOST_EFI_SRCS_lz         := lz.c
+HOST_EFI_SRCS_packed_loader := packed_loader.c filter.c lz.c
+HOST_EFI_SRCS_protect    := protect.c
 HOST_EFI_SRCS_limine_map := limine_map.c pagetables.c elf.c
 HOST_EFI_SRCS_madt       := madt.c
 HOST_EFI_SRCS_paging_mode := paging_mode.c
 
-HOST_EFI_NAMES := options efi_memmap elf requests limine_map lzma unpack madt paging_mode
+HOST_EFI_NAMES := options efi_memmap elf requests limine_map lz lzma unpack packed_loader protect madt paging_mode
 HOST_EFI_TESTS := $(HOST_EFI_NAMES:%=$(BUILD)/host/test_%)
 HOST_EFI_CFLAGS := -std=gnu11 -O1 -g $(HOST_SANITIZE) -fno-omit-frame-pointer -fshort-wchar \
                    -DGNU_EFI_USE_MS_ABI -Iinclude -Iefi -Itests/host -isystem /usr/include/efi \
@@ -31,6 +34,8 @@ $(BUILD)/host/test_$(1): $(BUILD)/host/efi/test_$(1).o $(HOST_EFI_SRCS_$(1):%.c=
 	$(Q)$(HOSTCC) $(HOST_SANITIZE) $$^ $(HOST_LIBS) -o $$@
 endef
 $(foreach name,$(HOST_EFI_NAMES),$(eval $(call HOST_EFI_PROGRAM,$(name))))
+
+$(BUILD)/host/test_packed_loader: | $(BUILD)/loader.packed # unpacks it
 
 host-efi-test: $(HOST_EFI_TESTS)
 	@failed=0; for test in $^; do \

@@ -119,13 +119,21 @@ static void damaged_fonts_are_refused_or_usable(void **state)
     }
 }
 
-static void psf1_without_a_table_is_indexed_by_number(void **state)
+/* A font of 256 glyphs, a row each. */
+static void make_font(uint8_t *file, uint32_t has_table)
 {
-    uint8_t file[4 + 256 * 8] = {0x36, 0x04, 0, 8};
+    const uint32_t header[8] = {0x864ab572, 0, 32, has_table, 256, 1, 1, 8};
+    memcpy(file, header, sizeof header);
+}
+
+static void font_without_a_table_is_indexed_by_number(void **state)
+{
+    uint8_t file[32 + 256] = {0};
     unsigned glyph;
 
     (void)state;
-    file[4 + 'A' * 8] = 0x5a;
+    make_font(file, 0);
+    file[32 + 'A'] = 0x5a;
     assert_true(font_open(file, sizeof file, &font));
     assert_true(font_glyph(&font, 'A', &glyph));
     assert_int_equal(glyph, 'A');
@@ -135,22 +143,35 @@ static void psf1_without_a_table_is_indexed_by_number(void **state)
 
 static void sequences_in_a_table_are_skipped(void **state)
 {
-    /* 256 glyphs of 1 row; glyph 0 shows U+0041, then the sequence U+0042 U+0043; glyph 1 shows
-     * U+0044. */
-    static const uint8_t table[] = {0x41, 0,    0xfe, 0xff, 0x42, 0,    0x43,
-                                    0,    0xff, 0xff, 0x44, 0,    0xff, 0xff};
-    uint8_t file[4 + 256 + sizeof table] = {0x36, 0x04, 0x02, 1};
+    /* Glyph 0 shows U+0041, then the sequence U+0042 U+0043; glyph 1 shows U+0444. */
+    static const uint8_t table[] = {0x41, 0xfe, 0x42, 0x43, 0xff, 0xd1, 0x84, 0xff};
+    uint8_t file[32 + 256 + sizeof table] = {0};
     unsigned glyph;
 
     (void)state;
-    memcpy(file + 4 + 256, table, sizeof table);
+    make_font(file, 1);
+    memcpy(file + 32 + 256, table, sizeof table);
     assert_true(font_open(file, sizeof file, &font));
     assert_true(font_glyph(&font, 0x41, &glyph));
     assert_int_equal(glyph, 0);
     assert_false(font_glyph(&font, 0x42, &glyph));
     assert_false(font_glyph(&font, 0x43, &glyph));
-    assert_true(font_glyph(&font, 0x44, &glyph));
+    assert_true(font_glyph(&font, 0x444, &glyph));
     assert_int_equal(glyph, 1);
+}
+
+/* font.py puts the glyphs of all fonts into the same order. */
+static void embedded_fonts_have_the_same_table(void **state)
+{
+    static struct font first;
+
+    (void)state;
+    assert_true(font_open(font_files[0].data, file_bytes(0), &first));
+    assert_true(first.has_table && first.nslots > 500);
+    for (unsigned i = 1; i < FONT_FILES; i++) {
+        assert_true(font_open(font_files[i].data, file_bytes(i), &font));
+        assert_memory_equal(font.slots, first.slots, sizeof font.slots);
+    }
 }
 
 /* ---- UTF-8 ---------------------------------------------------------------------------------- */
@@ -226,8 +247,9 @@ int main(void)
         cmocka_unit_test(unknown_character_shows_the_replacement),
         cmocka_unit_test(truncated_fonts_are_refused_or_usable),
         cmocka_unit_test(damaged_fonts_are_refused_or_usable),
-        cmocka_unit_test(psf1_without_a_table_is_indexed_by_number),
+        cmocka_unit_test(font_without_a_table_is_indexed_by_number),
         cmocka_unit_test(sequences_in_a_table_are_skipped),
+        cmocka_unit_test(embedded_fonts_have_the_same_table),
         cmocka_unit_test(every_code_point_survives),
         cmocka_unit_test(each_broken_piece_becomes_one_replacement),
         cmocka_unit_test(overlong_surrogate_and_too_large_are_refused),

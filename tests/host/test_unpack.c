@@ -6,7 +6,14 @@
 #include "unpack.h"
 
 #define FILE_MAX     300000
-#define HEADER_BYTES 24
+#define HEADER_BYTES 32
+
+struct headers {
+    struct elf64_ehdr elf;
+    struct elf64_phdr segments[3];
+    struct elf64_dyn dynamic[2];
+};
+#define BEFORE_CODE sizeof(struct headers)
 
 static uint8_t file[FILE_MAX], packed[FILE_MAX];
 static size_t file_bytes, packed_bytes;
@@ -60,20 +67,33 @@ static void pack(void)
     unlink(target);
 }
 
-/* An ELF file with a segment of code in it: bytes, many of which are opcodes of branches and of
- * instructions with addresses, and parts of near and far targets. */
+/* An ELF file with a segment of code, and one that is a table of relocations to its end. Bytes: many are opcodes
+ * of branches and of instructions with addresses, and parts of near and far targets. */
 static void fill(struct rng *rng, size_t code, size_t bytes)
 {
     static const uint8_t common[] = {0xe8, 0xe9, 0x8b, 0x05, 0x3b, 0, 0, 0xff, 0xff, 1};
-    struct elf64_ehdr header = {.e_phoff = sizeof header, .e_phentsize = 56, .e_phnum = 1};
-    struct elf64_phdr segment = {.p_type = ELF_PT_LOAD,
-                                 .p_flags = ELF_PF_R | ELF_PF_X,
-                                 .p_offset = sizeof header + sizeof segment,
-                                 .p_filesz = code};
-    memcpy(header.e_ident, "\177ELF", 4);
-    memcpy(file, &header, sizeof header);
-    memcpy(file + sizeof header, &segment, sizeof segment);
-    for (file_bytes = sizeof header + sizeof segment; file_bytes < bytes; file_bytes++) {
+    const size_t rela = bytes - BEFORE_CODE - code;
+    const struct headers headers = {
+        .elf = {.e_ident = "\177ELF",
+                .e_phoff = offsetof(struct headers, segments),
+                .e_phentsize = sizeof(struct elf64_phdr),
+                .e_phnum = COUNT(headers.segments)},
+        .segments = {{.p_type = ELF_PT_LOAD,
+                      .p_flags = ELF_PF_R | ELF_PF_X,
+                      .p_offset = BEFORE_CODE,
+                      .p_filesz = code},
+                     {.p_type = ELF_PT_LOAD,
+                      .p_flags = ELF_PF_R,
+                      .p_offset = BEFORE_CODE + code,
+                      .p_vaddr = 0x100000,
+                      .p_filesz = rela},
+                     {.p_type = ELF_PT_DYNAMIC,
+                      .p_offset = offsetof(struct headers, dynamic),
+                      .p_filesz = sizeof headers.dynamic}},
+        .dynamic = {{ELF_DT_RELA, 0x100000}, {ELF_DT_RELASZ, rela}},
+    };
+    memcpy(file, &headers, sizeof headers);
+    for (file_bytes = sizeof headers; file_bytes < bytes; file_bytes++) {
         uint64_t random = rng_next(rng);
         file[file_bytes] =
             (uint8_t)(random % 3 ? common[random / 4 % COUNT(common)] : random >> 40);
@@ -85,13 +105,16 @@ static void everything_comes_back(void **state)
     (void)state;
     struct rng rng = rng_start();
     for (size_t code = 0; code < 40; code++) {
-        fill(&rng, code, 120 + code);
+        fill(&rng, code, BEFORE_CODE + code);
+        pack();
+        assert_true(unpacks(packed_bytes));
+        fill(&rng, 0, BEFORE_CODE + code * 3); /* only relocations */
         pack();
         assert_true(unpacks(packed_bytes));
     }
     for (unsigned i = 0; i < 10; i++) {
         size_t code = rng_size(&rng, 20000);
-        fill(&rng, code, 120 + code + rng_below(&rng, 100));
+        fill(&rng, code, BEFORE_CODE + code + rng_below(&rng, 5000));
         pack();
         assert_true(unpacks(packed_bytes));
     }
@@ -102,10 +125,10 @@ static void own_program_comes_back(void **state)
     (void)state;
     FILE *in = fopen("/proc/self/exe", "rb");
     assert_non_null(in);
-    fill(&(struct rng){0}, 250000, 120);
-    file_bytes = 120 + fread(file + 120, 1, 260000, in);
+    fill(&(struct rng){0}, 250000, BEFORE_CODE + 250000);
+    file_bytes = BEFORE_CODE + fread(file + BEFORE_CODE, 1, 260000, in);
     fclose(in);
-    assert_true(file_bytes > 120 + 250000);
+    assert_true(file_bytes > BEFORE_CODE + 250000);
     pack();
     assert_true(unpacks(packed_bytes));
 }
@@ -154,11 +177,14 @@ static void what_is_wrong_in_the_header_is_named(void **state)
     pack();
     refused(0, 7, "magic", 7);
     refused(4, 3001, "output", 3000);
-    refused(4, 2000, "end of code", 2120);
-    refused(8, 2121, "begin of code", 2121);
+    refused(4, 2000, "end of code", BEFORE_CODE + 2000);
+    refused(8, BEFORE_CODE + 2001, "begin of code", BEFORE_CODE + 2001);
     refused(8, 0xffffffff, "begin of code", 0xffffffff);
     refused(12, 3001, "end of code", 3001);
-    refused(16, 0, "sum", UINT64_MAX);
+    refused(16, 3001, "begin of relocations", 3001);
+    refused(16, 0xffffffff, "begin of relocations", 0xffffffff);
+    refused(20, 3001, "end of relocations", 3001);
+    refused(24, 0, "sum", UINT64_MAX);
     assert_false(unpacks(HEADER_BYTES - 1));
     assert_string_equal(fault.field, "size");
     assert_true(unpacks(packed_bytes));

@@ -5,7 +5,7 @@
  * source: Intel SDM Vol. 3A "Switching Out of IA-32e Mode Operation". */
 #include <efi.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
 __attribute__((sysv_abi)) void change_levels(UINT64 root);
 
 /* Into 32-bit mode by our own GDT, without paging, and all the way back. On the stack: 0 the firmware's
@@ -63,7 +63,7 @@ __asm__("    .text\n"
         "    .quad 0\n"
         "    .text\n");
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     (void)image;
     EFI_PHYSICAL_ADDRESS page = 0xffffffff;

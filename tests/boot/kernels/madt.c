@@ -5,7 +5,7 @@
  * length. "load madt.efi" in the UEFI shell starts it. */
 #include <efi.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
 
 static EFI_GUID acpi_guid = ACPI_20_TABLE_GUID;
 
@@ -33,7 +33,7 @@ static UINT8 *find_madt(EFI_SYSTEM_TABLE *table)
     return NULL;
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     (void)image;
     UINT8 *madt = find_madt(table);

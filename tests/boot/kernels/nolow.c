@@ -2,7 +2,7 @@
  * change of the number of page table levels takes. "load nolow.efi" in the UEFI shell starts it. */
 #include <efi.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
 
 static EFI_ALLOCATE_PAGES allocate_pages;
 
@@ -14,7 +14,7 @@ static EFI_STATUS EFIAPI allocate_hook(EFI_ALLOCATE_TYPE type, EFI_MEMORY_TYPE m
     return allocate_pages(type, memory, pages, out);
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     (void)image;
     allocate_pages = table->BootServices->AllocatePages;

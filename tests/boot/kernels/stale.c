@@ -5,7 +5,7 @@
  * the UEFI shell starts it; boot services end it. */
 #include <efi.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
 
 static EFI_BOOT_SERVICES *services;
 static EFI_EXIT_BOOT_SERVICES exit_boot_services;
@@ -37,7 +37,7 @@ static EFI_STATUS EFIAPI exit_hook(EFI_HANDLE image, UINTN key)
     return exit_boot_services(image, key);
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     (void)image;
     services = table->BootServices;

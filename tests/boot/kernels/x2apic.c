@@ -2,7 +2,7 @@
  * "load x2apic.efi" in the UEFI shell starts it. source: PI "EFI MP Services Protocol". */
 #include <efi.h>
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
 
 static EFI_GUID mp_services_guid = {
     0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
@@ -22,7 +22,7 @@ static void EFIAPI switch_on(void *unused)
     __asm__ volatile("wrmsr" ::"a"(low | 0xc00), "d"(high), "c"(0x1b));
 }
 
-EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     (void)image;
     struct mp_services *mp;
