@@ -3,6 +3,8 @@
 #ifndef QL_MM_CPU_H
 #define QL_MM_CPU_H
 
+#include <stddef.h>
+
 #include "status.h"
 
 struct mm_cpu;
@@ -12,6 +14,11 @@ struct mm_cpu;
  * out: to be passed to port_set_mm_cpu on that CPU
  * errors: MM_NOMEM, MM_RANGE (cpu >= CONFIG_CPUS_MAX) */
 mm_status_t mm_cpu_create(unsigned cpu, struct mm_cpu **out) MUST_USE;
+
+/* The same in memory that the caller has: mm_cpu_bytes bytes, zeroed, on a line of 64. Who calls need
+ * be no CPU yet. For hosts, whose CPUs are threads that come and go. */
+size_t mm_cpu_bytes(void);
+void mm_cpu_place(unsigned cpu, struct mm_cpu *share);
 
 /* The share of the CPU that runs this. */
 #ifdef QL_HOST

@@ -138,6 +138,12 @@ mm_status_t pmm_free_batch(const paddr_t *frames, size_t n);
  * errors:  MM_EXISTS if one is used already, MM_NOTFOUND if one is not RAM of ours, MM_INVAL */
 mm_status_t pmm_mark_used(paddr_t base, uint64_t nframes) MUST_USE;
 
+/* The same if that is possible at once, to make a run longer where it is: the frames are of one block of
+ * 2 MiB, which is neither all free nor another CPU's at the moment. Stops nobody; costs what a run
+ * that is not at hand costs.
+ * errors:  MM_EXISTS if it is not, MM_INVAL (also: of several blocks) */
+mm_status_t pmm_try_mark_used(paddr_t base, uint64_t nframes) MUST_USE;
+
 /* The inverse: the same rules as pmm_free_frames. */
 mm_status_t pmm_mark_free(paddr_t base, uint64_t nframes);
 
@@ -178,6 +184,10 @@ void pmm_walk_free(pmm_visit_t visit, void *argument);
 
 /* Give back what the CPUs keep for themselves. Stops the others for a moment each. */
 void pmm_drain(void);
+
+/* Give back what this CPU keeps for itself: before it goes for good, or its number to another
+ * thread. It may go on allocating all the same. */
+void pmm_leave(void);
 
 /* O(RAM): checks every invariant of bits, lists and counts; true if everything agrees. Stops the
  * others. */

@@ -25,6 +25,13 @@ static void add_cpu(unsigned cpu, struct mm_cpu *share)
         CACHE_SET(pmm.cpu_limit, cpu + 1);
 }
 
+void mm_cpu_place(unsigned cpu, struct mm_cpu *share)
+{
+    irq_state_t irq = pmm_stop_others();
+    add_cpu(cpu, share);
+    pmm_resume_others(irq);
+}
+
 mm_status_t mm_cpu_create(unsigned cpu, struct mm_cpu **out)
 {
     static const struct pmm_limits stays = {.kind = PMM_LONG};
@@ -36,14 +43,25 @@ mm_status_t mm_cpu_create(unsigned cpu, struct mm_cpu **out)
             pmm_alloc_frames(bytes_to_frames(sizeof(struct mm_cpu)), &stays, &frames);
         if (status != MM_OK)
             return status;
-        irq_state_t irq = pmm_stop_others();
-        add_cpu(cpu, phys_to_virt(frames));
-        pmm_resume_others(irq);
+        mm_cpu_place(cpu, phys_to_virt(frames));
     }
-    *out = (struct mm_cpu *)(void *)pmm.caches[cpu]; /* its first member */
+    *out = mm_cpu_of(pmm.caches[cpu]);
     return MM_OK;
 }
-_Static_assert(offsetof(struct mm_cpu, frames) == 0, "mm_cpu_create");
+
+size_t mm_cpu_bytes(void)
+{
+    return sizeof(struct mm_cpu);
+}
+
+void pmm_leave(void)
+{
+    irq_state_t irq = irq_save();
+    struct pmm_cache *c = cache_enter();
+    cache_release_all(c);
+    cache_leave(c);
+    irq_restore(irq);
+}
 
 /* One barrier for all. Ascending, so that two who do this wait for each other in one direction. */
 irq_state_t pmm_stop_others(void)

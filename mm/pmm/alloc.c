@@ -382,6 +382,25 @@ bool alloc_inside(struct pmm_cache *c, const struct request *req, uint64_t *out)
     return found;
 }
 
+bool take_inside(struct pmm_cache *c, uint64_t frame, unsigned n)
+{
+    uint64_t number = frame >> BLOCK_SHIFT, b;
+    unsigned first = frame % BLOCK_FRAMES;
+    struct slot *s = cache_find_slot(c, number);
+    if (s == NULL) {
+        struct zone *z = pmm_find_block(number, &b);
+        if (z == NULL || tree_has(&z->whole, b))
+            return false;
+        cache_begin(c);
+        if (block_own(z, b, c->owner))
+            s = cache_add_slot(c, z, b, number, block_entry(z, b));
+    }
+    bool taken =
+        s != NULL && (slot_take(s, first, n) || (slot_collect(c, s) && slot_take(s, first, n)));
+    cache_end(c);
+    return taken;
+}
+
 /* --- With the help of others --------------------------------------------------- */
 
 /* The sum of the others' seq; false if one of them keeps something or is at work. */

@@ -16,6 +16,8 @@
 #ifndef QL_MM_PMM_CACHE_H
 #define QL_MM_PMM_CACHE_H
 
+#include <stddef.h>
+
 #include "block.h"
 #include "config.h"
 #include "lock.h"
@@ -98,6 +100,11 @@ struct pmm_cache {
 struct mm_cpu {
     struct pmm_cache frames;
 };
+
+static inline struct mm_cpu *mm_cpu_of(struct pmm_cache *frames)
+{
+    return (struct mm_cpu *)(void *)((char *)frames - offsetof(struct mm_cpu, frames));
+}
 
 #define CACHE_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define CACHE_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)

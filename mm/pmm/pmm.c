@@ -204,6 +204,22 @@ mm_status_t pmm_alloc_order(unsigned order, const struct pmm_limits *limits, pad
     return alloc_limits(1ull << order, &aligned, out);
 }
 
+mm_status_t pmm_try_mark_used(paddr_t base, uint64_t nframes)
+{
+    uint64_t frame = frame_number(base);
+    if (!pa_aligned(base, FRAME_BYTES) || nframes - 1 >= BLOCK_FRAMES - frame % BLOCK_FRAMES)
+        return MM_INVAL;
+    irq_state_t irq = irq_save();
+    struct pmm_cache *c = cache_enter();
+    bool taken = take_inside(c, frame, (unsigned)nframes);
+    cache_leave(c);
+    irq_restore(irq);
+    if (!taken)
+        return MM_EXISTS;
+    poison_check(frame, nframes);
+    return MM_OK;
+}
+
 /* --- Batches ----------------------------------------------------------------- */
 
 #define BATCH_AT_ONCE 512 /* frames with interrupts off */

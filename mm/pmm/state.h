@@ -57,6 +57,9 @@ bool alloc_request(const struct request *req, uint64_t *out);
 /* The same with what this CPU and the shared blocks have, inside the cache. */
 bool alloc_inside(struct pmm_cache *c, const struct request *req, uint64_t *out);
 
+/* Take these frames of one block, inside the cache, if the block is or can be this CPU's. */
+bool take_inside(struct pmm_cache *c, uint64_t frame, unsigned n);
+
 /* More than fits into a block, or more aligned: in [low, high) of a zone. */
 bool alloc_long(struct pmm_cache *c, const struct request *req, struct zone *z, uint64_t low,
                 uint64_t high, uint64_t *out);

@@ -360,6 +360,31 @@ static void marking_takes_all_or_none(void **state)
     assert_int_equal(MM_NOTFOUND, pmm_mark_used(PA(PADDR_LIMIT - PAGE_BYTES), 1));
 }
 
+static void a_run_grows_into_the_free_frames_behind_it(void **state)
+{
+    (void)state;
+    paddr_t base = PA(RAM_BASE + 100 * PAGE_BYTES), behind = pa_add(base, 9 * PAGE_BYTES);
+    assert_int_equal(MM_OK, pmm_mark_used(base, 9));
+    for (unsigned times = 0; times < 3; times++) {
+        assert_int_equal(MM_EXISTS, pmm_try_mark_used(base, 10));
+        assert_int_equal(MM_OK, pmm_try_mark_used(behind, 80)); /* over rows */
+        assert_true(pmm_is_used(behind) && pmm_is_used(pa_add(behind, 79 * PAGE_BYTES)));
+        assert_false(pmm_is_used(pa_add(behind, 80 * PAGE_BYTES)));
+        assert_int_equal(MM_EXISTS, pmm_try_mark_used(pa_add(behind, 79 * PAGE_BYTES), 2));
+        assert_int_equal(MM_EXISTS, pmm_try_mark_used(pa_add(behind, 190 * PAGE_BYTES), 4));
+        assert_int_equal(MM_OK, pmm_free_frames(pa_add(base, 5 * PAGE_BYTES), 84));
+        assert_int_equal(MM_OK, pmm_try_mark_used(pa_add(base, 5 * PAGE_BYTES), 4));
+        assert_true(pmm_validate());
+    }
+    assert_int_equal(MM_OK, pmm_free_frames(base, 9));
+    assert_int_equal(MM_EXISTS, pmm_try_mark_used(PA(0), 1));
+    assert_int_equal(MM_EXISTS, pmm_try_mark_used(PA(64 * GIB), 1));
+    assert_int_equal(MM_INVAL, pmm_try_mark_used(base, 0));
+    assert_int_equal(MM_INVAL, pmm_try_mark_used(base, 413)); /* into the next block */
+    assert_int_equal(MM_INVAL, pmm_try_mark_used(pa_add(base, 8), 1));
+    assert_int_equal(MM_INVAL, pmm_try_mark_used(base, UINT64_MAX));
+}
+
 static void what_is_not_ram_is_not_used(void **state)
 {
     (void)state;
@@ -426,6 +451,7 @@ int main(void)
         TEST(a_free_that_is_partly_wrong_frees_nothing),
         TEST(reclaiming_twice_is_misuse),
         TEST(marking_takes_all_or_none),
+        TEST(a_run_grows_into_the_free_frames_behind_it),
         TEST(what_is_not_ram_is_not_used),
         TEST(validation_sees_a_bit_that_flips),
     };

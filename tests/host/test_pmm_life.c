@@ -133,6 +133,48 @@ static void the_last_frame_is_found_in_any_cpus_cache(void **state)
     assert_true(pmm_validate());
 }
 
+static void who_leaves_keeps_nothing_and_may_come_again(void **state)
+{
+    (void)state;
+    paddr_t frames[CPUS], again;
+    struct pmm_stats stats;
+    make_shares();
+    for (unsigned i = 0; i < CPUS; i++) {
+        port_set_mm_cpu(shares[i]);
+        assert_int_equal(MM_OK, pmm_alloc_frame(&frames[i]));
+    }
+    for (unsigned i = 0; i < CPUS; i++) {
+        pmm_get_stats(&stats);
+        assert_int_not_equal(0, stats.cached_kib);
+        port_set_mm_cpu(shares[i]);
+        pmm_leave();
+    }
+    pmm_get_stats(&stats);
+    assert_int_equal(0, stats.cached_kib);
+    assert_true(pmm_validate());
+    assert_int_equal(MM_OK, pmm_alloc_frame(&again));
+    assert_int_equal(MM_OK, pmm_free_frame(again));
+    for (unsigned i = 0; i < CPUS; i++)
+        assert_int_equal(MM_OK, pmm_free_frame(frames[i]));
+}
+
+/* A share in memory of the caller's, as hosts make them. */
+static void a_share_can_be_placed(void **state)
+{
+    (void)state;
+    paddr_t frame;
+    make_shares();
+    static _Alignas(128) uint8_t memory[1 << 18];
+    assert_true(mm_cpu_bytes() <= sizeof memory);
+    struct mm_cpu *share = (struct mm_cpu *)(void *)memory; /* aligned as it has to be */
+    mm_cpu_place(CPUS, share);
+    port_set_mm_cpu(share);
+    assert_int_equal(MM_OK, pmm_alloc_frame(&frame));
+    assert_int_equal(MM_OK, pmm_free_frame(frame));
+    assert_true(pmm_validate());
+    pmm_leave();
+}
+
 static void long_runs_lie_across_16_mib_and_4_gib(void **state)
 {
     (void)state;
@@ -353,6 +395,8 @@ int main(void)
         LIFE(frames_to_the_last_become_whole_blocks_again),
         LIFE(runs_of_all_orders_fill_memory_to_the_last_frame),
         LIFE(the_last_frame_is_found_in_any_cpus_cache),
+        LIFE(who_leaves_keeps_nothing_and_may_come_again),
+        LIFE(a_share_can_be_placed),
         LIFE(long_runs_lie_across_16_mib_and_4_gib),
         LIFE(what_fails_for_want_of_a_frame_changes_nothing),
         LIFE(the_kth_allocation_fails_whatever_the_function),

@@ -52,7 +52,9 @@ static bool allocate(struct rng *rng, struct run *run)
     case 4: {
         uint64_t i = rng_below(rng, FRAMES);
         run->base = PA(RAM_BASE + i * PAGE_BYTES);
-        return rng_below(rng, 8) == 0 && pmm_mark_used(run->base, 1) == MM_OK;
+        if (rng_below(rng, 8) == 0)
+            return pmm_mark_used(run->base, 1) == MM_OK;
+        return pmm_try_mark_used(run->base, 1) == MM_OK;
     }
     default:
         return pmm_alloc_frame(&run->base) == MM_OK;
