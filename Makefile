@@ -52,8 +52,8 @@ MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
                       validate.c) \
   $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
                    validate.c zone.c) \
-  $(addprefix vmm/,audit.c commit.c device.c fault.c look.c names.c populate.c range.c record.c shares.c \
-                   vmm.c window.c)
+  $(addprefix vmm/,audit.c commit.c device.c fault.c look.c names.c populate.c range.c record.c resize.c \
+                   shares.c vmm.c window.c)
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 STUB_OBJS   := $(STUB_SRCS:%.c=$(BUILD)/efi/%.o) $(BUILD)/efi/reloc.S.o

@@ -128,6 +128,13 @@ mm_status_t vmm_free(struct vm *vm, vaddr_t va, uint64_t npages) MUST_USE;
  * device: anywhere in its first page). Anything else is misuse. */
 void vmm_free_range(vaddr_t va);
 
+/* Change the size of the whole kernel range at va without copying: of one that is backed at once by
+ * frames of its own, none of them locked or shared. If it grows it moves, and the new pages are
+ * zeroed. Nobody may use the range meanwhile.
+ * out:     its first page; untouched on failure, and the range is as it was
+ * errors:  MM_NOTFOUND (no range begins at va), MM_INVAL, MM_NOMEM, MM_DENIED (another kind) */
+mm_status_t vmm_resize(vaddr_t va, uint64_t npages, vaddr_t *out) MUST_USE;
+
 /* Change what pages may be used for, those to come included. errors: as vmm_free, and MM_DENIED */
 mm_status_t vmm_protect(struct vm *vm, vaddr_t va, uint64_t npages, prot_t prot) MUST_USE;
 
