@@ -4,8 +4,11 @@
  *
  * No SSE: the kernel does not save its registers. Short operations run over eight general registers
  * at a time, long ones are left to the microcode, whose start-up costs more than a short loop.
- * Nothing here may be compiled into a call to itself, so the recognition of builtins is off. */
+ * Nothing here may be compiled into a call to itself, so the recognition of builtins is off.
+ * A build that checks every access checks these as a whole, before they begin. */
 #include "mm/string.h"
+
+#include "mm/kasan.h"
 
 #define NO_BUILTIN __attribute__((no_builtin))
 
@@ -71,6 +74,8 @@ static inline void rep_stosq(void *dst, uint64_t value, size_t count)
 
 NO_BUILTIN void *STRING_FUNCTION(memcpy)(void *restrict dst, const void *restrict src, size_t bytes)
 {
+    kasan_check(src, bytes, false);
+    kasan_check(dst, bytes, true);
     if (bytes >= REP_COPY_BYTES)
         rep_movsb(dst, src, bytes);
     else
@@ -80,6 +85,8 @@ NO_BUILTIN void *STRING_FUNCTION(memcpy)(void *restrict dst, const void *restric
 
 NO_BUILTIN void *STRING_FUNCTION(memmove)(void *dst, const void *src, size_t bytes)
 {
+    kasan_check(src, bytes, false);
+    kasan_check(dst, bytes, true);
     /* Modulo 2^64 this is a distance of at least `bytes` also where dst is below src. */
     uintptr_t ahead = (uintptr_t)dst - (uintptr_t)src;
     if (ahead < bytes)
@@ -93,6 +100,7 @@ NO_BUILTIN void *STRING_FUNCTION(memmove)(void *dst, const void *src, size_t byt
 
 NO_BUILTIN void *STRING_FUNCTION(memset)(void *dst, int value, size_t bytes)
 {
+    kasan_check(dst, bytes, true);
     unsigned char *p = dst;
     uint64_t word = (unsigned char)value * 0x0101010101010101ull;
 
@@ -114,6 +122,7 @@ NO_BUILTIN void *STRING_FUNCTION(memset)(void *dst, int value, size_t bytes)
 
 NO_BUILTIN void memset64(void *dst, uint64_t value, size_t count)
 {
+    kasan_check(dst, count * 8, true);
     if (count >= REP_FILL_BYTES / 8) {
         rep_stosq(dst, value, count);
         return;
@@ -124,6 +133,8 @@ NO_BUILTIN void memset64(void *dst, uint64_t value, size_t count)
 
 NO_BUILTIN int STRING_FUNCTION(memcmp)(const void *a, const void *b, size_t bytes)
 {
+    kasan_check(a, bytes, false);
+    kasan_check(b, bytes, false);
     const unsigned char *p = a, *q = b;
     for (; bytes >= 8 && load(p) == load(q); p += 8, q += 8)
         bytes -= 8;
@@ -138,6 +149,7 @@ NO_BUILTIN size_t STRING_FUNCTION(strlen)(const char *s)
     size_t bytes = 0;
     while (s[bytes] != '\0')
         bytes++;
+    kasan_check(s, bytes + 1, false);
     return bytes;
 }
 

@@ -5,6 +5,7 @@
  * simple as if there were one CPU: no block is owned, every free frame is in its line. */
 #include "check.h"
 #include "mm/hhdm.h"
+#include "mm/kasan.h"
 #include "mm/string.h"
 #include "state.h"
 
@@ -150,6 +151,7 @@ static void use_part(struct zone *z, uint64_t b, unsigned first, unsigned n)
 {
     ASSERT(block_own_any(z, b, BOOT_OWNER));
     block_take(z, b, first, n);
+    kasan_allow_frames(frame_address((zone_block_number(z, b) << BLOCK_SHIFT) + first), n);
     block_settle(z, b, BOOT_OWNER);
 }
 
@@ -158,6 +160,7 @@ static void gain_part(struct zone *z, uint64_t b, unsigned first, unsigned n)
 {
     uint64_t base = zone_block_number(z, b) << BLOCK_SHIFT;
     ASSERT(block_own_any(z, b, BOOT_OWNER));
+    kasan_forbid_frames(frame_address(base + first), n);
     size_t bad = bad_find(base);
     if (zone_is_ours(z, base, BLOCK_FRAMES) &&
         (bad == pmm.nbad || pmm.bad[bad].frame >= base + BLOCK_FRAMES))

@@ -4,7 +4,6 @@
 
 #ifdef QL_DEBUG
 
-#include "mm/hhdm.h"
 #include "mm/port.h"
 #include "mm/string.h"
 
@@ -12,7 +11,7 @@
 #define WORDS     (FRAME_BYTES / sizeof(uint64_t))
 #define WITNESSES 8 /* so many words in a row do not come about by chance */
 
-void poison_fill(uint64_t frame, uint64_t n)
+void poison_write(uint64_t frame, uint64_t n)
 {
     memset64(phys_to_virt(frame_address(frame)), POISON, n * WORDS);
 }
@@ -28,7 +27,7 @@ static bool was_filled(const uint64_t *words)
     return head || tail;
 }
 
-void poison_check(uint64_t frame, uint64_t n)
+void poison_look(uint64_t frame, uint64_t n)
 {
     for (uint64_t end = frame + n; frame < end; frame++) {
         uint64_t *words = phys_to_virt(frame_address(frame));
