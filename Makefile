@@ -47,13 +47,20 @@ KERNEL_SRCS := layout.c main.c options.c port.c ranges.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user/copy_bytes.S user/payload.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
-MM_SRCS := early.c heap.c hhdm.c lock.c mapper.c numa.c region.c string.c \
+# The calls of the heap, by short ways.
+HEAP_FAST  := heap/kmalloc.c
+MM_SRCS := early.c hhdm.c lock.c mapper.c numa.c region.c string.c \
+  $(addprefix heap/,classes.c core.c list.c node.c object_cache.c origin.c page_map.c ranges.c realloc.c refill.c release.c runs.c \
+                    sample.c sample_pages.c share.c shared.c slab.c stats.c validate.c) \
+  $(HEAP_FAST) \
   $(addprefix paging/,arguments.c change.c clone.c exchange.c locks.c map.c merge.c pool.c protect.c query.c set.c space.c \
                       validate.c) \
   $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
                    validate.c zone.c) \
   $(addprefix vmm/,audit.c commit.c device.c fault.c look.c names.c populate.c range.c record.c resize.c \
                    shares.c vmm.c window.c)
+# Of the real machine; for a Linux process the same is in host/.
+MM_REAL := heap/ranges.c heap/sample_pages.c
 
 EFI_OBJS    := $(EFI_SRCS:%.c=$(BUILD)/efi/%.o) $(EFI_ASMS:%=$(BUILD)/efi/%.o)
 STUB_OBJS   := $(STUB_SRCS:%.c=$(BUILD)/efi/%.o) $(BUILD)/efi/reloc.S.o
@@ -81,8 +88,10 @@ EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
 # -O2 for what is called often; the rest is better small.
-MM_HOT      := heap string $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
+MM_HOT      := string $(addprefix heap/,core kmalloc list object_cache refill release share shared) $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
 MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
+MM_FLAGS_kmalloc := -fomit-frame-pointer -fno-stack-protector
+MM_FLAGS_object_cache := $(MM_FLAGS_kmalloc)
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 # What our hot files are measured against is compiled as they are.
 KERNEL_HOT    := bench/frames_scan bench/pages_walk
@@ -131,6 +140,9 @@ bench-frames: bench-frames-run ## time the frame allocator against others; ROWS 
 
 bench-pages: bench-pages-run ## time the page tables against filling them by hand; ROWS REPEAT
 
+fuzz: setup-test ## look for calls that break the heap, with libFuzzer; SECONDS
+	@$(MAKE) --no-print-directory fuzz-run
+
 format: ## rewrite every C file in the project's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -153,7 +165,7 @@ help: ## this text
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages test-programs format compile_commands clean help
+.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages fuzz test-programs format compile_commands clean help
 
 $(EFI_OBJS) $(STUB_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
 
@@ -227,7 +239,7 @@ $(BUILD)/bench/count.so: tests/bench/count.c | setup
 	$(call say,CC)
 	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
-include tests/host/host.mk tests/host/efi.mk tests/boot/kernels/kernels.mk
+include tests/host/host.mk tests/host/efi.mk tests/fuzz/fuzz.mk tests/boot/kernels/kernels.mk
 include host/host-lib.mk tests/bench/bench.mk tests/proof/proof.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test

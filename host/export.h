@@ -8,10 +8,12 @@
 
 #pragma GCC visibility push(default)
 #include "mm/cpu.h"
-#include "mm/heap.h"
+#include "mm/heap_debug.h"
+#include "mm/heap_stats.h"
 #include "mm/mapper.h"
 #include "mm/hhdm.h"
 #include "mm/numa.h"
+#include "mm/object_cache.h"
 #include "mm/paging.h"
 #include "mm/pmm.h"
 #include "mm/port.h"

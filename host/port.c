@@ -116,6 +116,14 @@ void port_misuse(const char *fmt, ...)
     pthread_mutex_unlock(&misuse.mutex);
 }
 
+void port_format(char *out, size_t bytes, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(out, bytes, fmt, args);
+    va_end(args);
+}
+
 _Noreturn void port_panic(const char *fmt, ...)
 {
     va_list args;

@@ -8,6 +8,7 @@
 #include "mm/mapper.h"
 #include "mm/paging.h"
 #include "mm/vmm.h"
+#include "ranges.h"
 
 #define IMAGE_VA 0xffffffff80000000ull
 
@@ -150,6 +151,7 @@ void ql_host_stop(void)
     cpus_begin(); /* whoever calls: the tables are left as CPU 0 */
     paging_leave();
     cpus_stop();
+    ranges_forget();
     arena_release(&host.arena);
     host.on = false;
 }

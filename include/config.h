@@ -22,8 +22,39 @@
  * larger one is left out, and power off and reboot then do without the firmware. */
 #define CONFIG_EFI_MEMMAP_BYTES 0x10000
 
-/* Bytes by which the heap grows at least, a multiple of 4096; 16 KiB .. 16 MiB. */
-#define CONFIG_HEAP_GROW_BYTES 0x40000
+/* Bytes of empty slabs that the heap takes at its start, a multiple of 4096; 16 KiB .. 16 MiB. */
+#define CONFIG_HEAP_INITIAL_BYTES 0x10000
+
+/* Bytes by which the heap grows where a class is in demand: the size of its larger slabs, a multiple
+ * of 4096; 16 KiB .. 256 KiB. */
+#define CONFIG_HEAP_GROW_BYTES 0x10000
+
+/* Pages of empty slabs that each CPU keeps before it gives more back; 0 .. 1048576. Boot argument
+ * heap_reserve=, monitor `heap tune`. */
+#define CONFIG_HEAP_RESERVE_PAGES 256
+
+/* Slabs of a class with free objects that a CPU keeps to itself; more become everybody's; 1 ..
+ * 1048576. Boot argument heap_depth=. */
+#define CONFIG_HEAP_CACHE_DEPTH 1024
+
+/* What a debug build (DEBUG_MEMORY=1) checks at start: 0 nothing, 1 red zones and poison, 2 also
+ * allocation stacks and delayed reuse, 3 also all of the heap now and then. Boot argument
+ * heap_debug=. */
+#define CONFIG_HEAP_DEBUG_LEVEL 2
+
+/* One in so many objects is put on a page of its own between guard pages; 0: none; else 16 ..
+ * 16777216. Boot argument heap_sample=. */
+#define CONFIG_HEAP_SAMPLE_RATE 65536
+
+/* Pages for such objects, live or freed: 16 .. 250; each costs 208 bytes, and a page while an object
+ * is live. */
+#define CONFIG_HEAP_SAMPLES 64
+
+/* Bytes of freed objects whose reuse a debug build delays, at level 2 and 3; 0 .. 1 GiB. */
+#define CONFIG_HEAP_DELAY_BYTES 0x400000
+
+/* Object caches that can be there at the same time; each costs a lane per CPU; 8 .. 128. */
+#define CONFIG_HEAP_CACHES_MAX 48
 
 /* Ranges of RAM that can be added while we run, plus one for the memory at boot; each costs 1.2 KiB.
  * 1 .. 64. */

@@ -29,9 +29,13 @@
 /* The order, outer to inner, in the direction of the calls: a CPU that holds one takes only those
  * with higher numbers, so never two of one class. There is room between them. */
 enum lock_order {
-    LOCK_HEAP = 10,   /* mm/heap.c: the block lists */
-    LOCK_SPACES = 22, /* mm/vmm/vmm.c: the list of spaces */
-    LOCK_RANGES = 24, /* mm/vmm/record.c: records that are divided, devices that are mapped */
+    LOCK_CACHES = 8,       /* mm/heap/object_cache.c: which caches there are */
+    LOCK_HEAP = 10,        /* mm/heap/: a CPU's share; one at a time */
+    LOCK_HEAP_SHARED = 11, /* mm/heap/shared.c: slabs that are no CPU's */
+    LOCK_RECORD = 12,      /* mm/heap/debug/: the records of objects */
+    LOCK_SAMPLE = 14,      /* mm/heap/sample.c: which pages are whose */
+    LOCK_SPACES = 22,      /* mm/vmm/vmm.c: the list of spaces */
+    LOCK_RANGES = 24,      /* mm/vmm/record.c: records that are divided, devices that are mapped */
     LOCK_SPACE = 30,  /* mm/paging/: tables; those that one operation holds count as one lock */
     LOCK_WINDOW = 32, /* mm/vmm/window.c: the addresses of the kernel's window */
     LOCK_NAMES = 34,  /* mm/vmm/names.c: adding a name */
@@ -100,6 +104,18 @@ static inline irq_state_t irq_save(void)
     __asm__ volatile("pushfq; popq %0; cli" : "=r"(state.flags)::"memory");
 #endif
     return state;
+}
+
+/* True if interrupts are on: this is no handler of one, and no lock is held. */
+static inline bool irq_enabled(void)
+{
+#ifndef QL_HOST
+    uint64_t flags;
+    __asm__ volatile("pushfq; popq %0" : "=r"(flags)::"memory");
+    return (flags & 0x200) != 0;
+#else
+    return true;
+#endif
 }
 
 static inline void irq_restore(irq_state_t state)

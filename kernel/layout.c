@@ -6,8 +6,8 @@
 #include "boot/context.h"
 #include "mm/vmm.h"
 
-extern const uint8_t image_start[], text_end[], rodata_start[], rodata_end[], data_start[],
-    data_end[], image_end[];
+extern const uint8_t image_start[], heap_text_start[], heap_text_end[], text_end[], rodata_start[],
+    rodata_end[], data_start[], data_end[], image_end[];
 
 _Static_assert(CONFIG_BOOT_STACK_BYTES % LAYOUT_PAGE == 0, "the boot stack is whole pages");
 _Static_assert(CONFIG_IST_STACK_BYTES % LAYOUT_PAGE == 0, "interrupt stacks are whole pages");
@@ -79,6 +79,11 @@ bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t
 bool layout_in_text(uint64_t address)
 {
     return address >= va_of(image_start).v && address < va_of(text_end).v;
+}
+
+bool layout_in_heap_text(uint64_t address)
+{
+    return address >= va_of(heap_text_start).v && address < va_of(heap_text_end).v;
 }
 
 vaddr_t layout_image_start(void)

@@ -47,6 +47,9 @@ bool layout_in_stack(const struct cpu_stacks *stacks, uint64_t address, uint64_t
 /* True if address is in the kernel's text. */
 bool layout_in_text(uint64_t address);
 
+/* True if it is in the text of mm/heap/. */
+bool layout_in_heap_text(uint64_t address);
+
 /* First byte of the image in memory, and its size in bytes with .bss, whole pages. */
 vaddr_t layout_image_start(void);
 uint64_t layout_image_bytes(void);

@@ -4,8 +4,10 @@
 
 #include "cpu/cpu.h"
 #include "cpu/cpus.h"
+#include "layout.h"
 #include "lock.h"
 #include "panic/panic.h"
+#include "panic/symbols.h"
 
 static struct port_cpu the_cpu;
 
@@ -56,6 +58,37 @@ void port_misuse(const char *fmt, ...)
     (void)kvsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     panic("%s", line); /* an allocator that was lied to once cannot be trusted any more */
+}
+
+void port_format(char *out, size_t bytes, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)kvsnprintf(out, bytes, fmt, args);
+    va_end(args);
+}
+
+/* Frames lie one above the other, so the walk ends. */
+unsigned port_callers(const void *frame, uint64_t *out, unsigned max)
+{
+    unsigned n = 0;
+    uint64_t rbp = va_of(frame).v;
+    while (n < max && rbp % 8 == 0 && layout_in_stack(cpu_current()->stacks, rbp, 16)) {
+        const uint64_t *words = (const uint64_t *)(uintptr_t)rbp; /* in a stack of ours */
+        if (!layout_in_text(words[1]))
+            break;
+        if (n > 0 || !layout_in_heap_text(words[1]))
+            out[n++] = words[1];
+        if (words[0] <= rbp)
+            break;
+        rbp = words[0];
+    }
+    return n;
+}
+
+const char *port_symbol(uint64_t address, uint64_t *offset)
+{
+    return symbols_find(address, offset);
 }
 
 unsigned port_cpu_id(void)

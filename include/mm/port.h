@@ -36,6 +36,17 @@ _Noreturn void port_panic(const char *fmt, ...) PORT_PRINTF(1);
  * and leaves its state as it was. */
 void port_misuse(const char *fmt, ...) PORT_PRINTF(1);
 
+/* As C's snprintf, whose length nobody needs. */
+void port_format(char *out, size_t bytes, const char *fmt, ...) PORT_PRINTF(3);
+
+/* The return addresses of the functions that are under way on this CPU, from the one with that frame
+ * (__builtin_frame_address) outwards, as far as there are frame pointers; without the innermost
+ * ones that are of mm/heap/. Returns their number, at most max. */
+unsigned port_callers(const void *frame, uint64_t *out, unsigned max);
+
+/* The name of the function that an address is in, and how far. NULL if it is not known. */
+const char *port_symbol(uint64_t address, uint64_t *offset);
+
 /* The CPU that runs this: 0 .. CONFIG_CPUS_MAX - 1. Constant while interrupts are off; 0 on the
  * first CPU from its first instruction on, as locks are taken before anything is set up. */
 unsigned port_cpu_id(void);

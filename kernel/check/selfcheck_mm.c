@@ -4,7 +4,7 @@
 #include "boot/memory.h"
 #include "check/selfcheck_parts.h"
 #include "layout.h"
-#include "mm/heap.h"
+#include "mm/heap_stats.h"
 #include "mm/hhdm.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
@@ -314,16 +314,16 @@ static bool heap_grows(void)
 
 static bool heap_statistics_return(void)
 {
-    struct heap_stats before, during, after;
-    heap_get_stats(&before);
+    struct heap_totals before, during, after;
+    heap_get_totals(&before);
     void *p = kmalloc(1000);
     EXPECT(p);
-    heap_get_stats(&during);
-    EXPECT(during.live_blocks == before.live_blocks + 1);
-    EXPECT(during.used_bytes >= before.used_bytes + 1000);
+    heap_get_totals(&during);
+    EXPECT(during.all.live == before.all.live + 1);
+    EXPECT(during.all.live_bytes >= before.all.live_bytes + 1000);
     kfree(p);
-    heap_get_stats(&after);
-    EXPECT(after.live_blocks == before.live_blocks && after.used_bytes == before.used_bytes);
+    heap_get_totals(&after);
+    EXPECT(after.all.live == before.all.live && after.all.live_bytes == before.all.live_bytes);
     return true;
 }
 

@@ -8,7 +8,7 @@
 #include "cpu/cpus.h"
 #include "cpu/traps.h"
 #include "lock.h"
-#include "mm/heap.h"
+#include "mm/heap_stats.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
 #include "mm/vmm.h"
@@ -104,9 +104,8 @@ static const struct stress_test tests[] = {
     {"ring 3 in one space, and in copies of it", "threads", stress_user},
 };
 
-/* What is in use, exact while nothing else runs. The heap may keep a run of frames more or less:
- * they count as free, as does the header that each run has beside its blocks, and what says which
- * frames are shared. */
+/* What is in use, exact while nothing else runs. What the heap takes for its objects, or keeps, goes
+ * with it, and counts as free; so does what says which frames are shared. */
 struct usage {
     uint64_t frames, heap_bytes, blocks;
 };
@@ -114,13 +113,15 @@ struct usage {
 static struct usage usage(void)
 {
     struct pmm_stats frames;
-    struct heap_stats heap;
+    struct heap_totals heap;
 
+    (void)heap_shrink();
     pmm_get_stats(&frames);
-    heap_get_stats(&heap);
-    uint64_t heap_frames = (heap.used_bytes + heap.free_bytes + FRAME_BYTES - 1) / FRAME_BYTES;
+    heap_get_totals(&heap);
+    uint64_t heap_bytes = heap.all.slab_bytes + heap.reserve_bytes + heap.descriptor_bytes;
+    uint64_t heap_frames = heap_bytes / FRAME_BYTES;
     heap_frames += vmm_share_frames();
-    return (struct usage){frames.used_kib / 4 - heap_frames, heap.used_bytes, heap.live_blocks};
+    return (struct usage){frames.used_kib / 4 - heap_frames, heap.all.live_bytes, heap.all.live};
 }
 
 /* True if everything that can be checked from inside agrees. */

@@ -3,7 +3,7 @@
 # do not hold 64 bits. The base is that of kernel.ld.
 BEGIN { count = 0; before = "80000000" }
 # What kernel.ld defines is no function, though it stands at the address of one.
-$2 ~ /^[tT]$/ && $3 !~ /^(image_start|text_end)$/ && $1 != last {
+$2 ~ /^[tT]$/ && $3 !~ /^(image_start|heap_text_start|heap_text_end|text_end)$/ && $1 != last {
     last = $1
     low[count] = substr($1, length($1) - 7)
     name[count++] = $3

@@ -11,7 +11,7 @@
 #include "cpu/cpu.h"
 #include "firmware/runtime.h"
 #include "layout.h"
-#include "mm/heap.h"
+#include "mm/heap_stats.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
 #include "report/facts.h"
@@ -282,14 +282,14 @@ void report_memory_map(void)
 
 void report_heap(void)
 {
-    struct heap_stats stats;
-    char used[UNITS_MAX], free[UNITS_MAX];
+    struct heap_totals totals;
+    char used[UNITS_MAX], taken[UNITS_MAX];
 
-    heap_get_stats(&stats);
-    report_row("heap", "%s used in %lu blocks, %s free; %lu allocations, %lu frees",
-               units_size(used, stats.used_bytes), (unsigned long)stats.live_blocks,
-               units_size(free, stats.free_bytes), (unsigned long)stats.allocations,
-               (unsigned long)stats.frees);
+    heap_get_totals(&totals);
+    report_row("heap", "%s used in %lu objects, of %s; %lu allocations, %lu frees",
+               units_size(used, totals.all.live_bytes), (unsigned long)totals.all.live,
+               units_size(taken, totals.all.slab_bytes), (unsigned long)totals.all.allocations,
+               (unsigned long)totals.all.frees);
 }
 
 void report_selfcheck(void)

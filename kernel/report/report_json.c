@@ -13,7 +13,7 @@
 #include "firmware/nodes.h"
 #include "firmware/runtime.h"
 #include "layout.h"
-#include "mm/heap.h"
+#include "mm/heap_stats.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
 #include "mm/vmm.h"
@@ -270,7 +270,7 @@ static void add_page_tables(struct json *json)
 
 static void add_allocators(struct json *json, struct pmm_stats frames)
 {
-    struct heap_stats heap;
+    struct heap_totals heap;
 
     json_begin_object(json, "frames");
     json_number(json, "total", frames.total_kib / 4);
@@ -286,14 +286,14 @@ static void add_allocators(struct json *json, struct pmm_stats frames)
     json_number(json, "init_nsec", memory_frames_nsec());
     json_end(json);
 
-    heap_get_stats(&heap);
+    heap_get_totals(&heap);
     json_begin_object(json, "heap");
-    json_number(json, "used_bytes", heap.used_bytes);
-    json_number(json, "free_bytes", heap.free_bytes);
-    json_number(json, "live_blocks", heap.live_blocks);
-    json_number(json, "allocations", heap.allocations);
-    json_number(json, "frees", heap.frees);
-    json_number(json, "failures", heap.failures);
+    json_number(json, "used_bytes", heap.all.live_bytes);
+    json_number(json, "free_bytes", heap.all.slab_bytes - heap.all.live_bytes);
+    json_number(json, "live_blocks", heap.all.live);
+    json_number(json, "allocations", heap.all.allocations);
+    json_number(json, "frees", heap.all.frees);
+    json_number(json, "failures", heap.all.failures);
     json_end(json);
 }
 

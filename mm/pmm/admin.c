@@ -14,12 +14,19 @@
 static struct mm_cpu boot_cpu;
 
 #ifdef QL_HOST
-struct mm_cpu mm_cpu_none = {.frames = {.steal = 1}}; /* always stolen, and cache_wait says why */
+struct mm_cpu mm_cpu_none = {
+    .frames = {.steal = 1}, /* always stolen, and cache_wait says why */
+    .heap.lanes[0 ... CLASS_COUNT - 1] = {.word = &mm_cpu_none.heap.nothing}, /* until is 0 */
+    .heap.lane_of[0 ... CLASS_TABLE_BYTES] = offsetof(struct share, lanes),
+    .heap.lane_of_more[0 ... HEAP_CLASS_BYTES / CLASS_MORE_STEP - 1] =
+        offsetof(struct share, lanes),
+};
 #endif
 
 static void add_cpu(unsigned cpu, struct mm_cpu *share)
 {
     cache_init(&share->frames, cpu);
+    share_init(&share->heap, cpu);
     __atomic_store_n(&pmm.caches[cpu], &share->frames, __ATOMIC_RELEASE);
     CACHE_SET(pmm.ncpus, pmm.ncpus + 1);
     if (pmm.cpu_limit <= cpu)

@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 
+#include "../heap/lane.h"
 #include "block.h"
 #include "config.h"
 #include "lock.h"
@@ -98,6 +99,7 @@ struct pmm_cache {
 
 /* The share of a CPU. */
 struct mm_cpu {
+    struct share heap; /* first: its address is what port_mm_cpu says */
     struct pmm_cache frames;
 };
 

@@ -9,24 +9,25 @@ HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
-                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap heap_model \
+                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap_classes heap_slabs heap_model heap_large heap_ranges heap_realloc heap_sample object_cache \
                    vmm_window vmm_units vmm vmm_user vmm_races vmm_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
-HOST_MM_SRCS    := $(MM_SRCS:%=mm/%)
-HOST_RIG_SRCS   := tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
-                   tests/host/pmm_model.c tests/host/maps/maps.c tests/host/maps/random.c
+HOST_MM_SRCS    := $(patsubst %,mm/%,$(filter-out $(MM_REAL),$(MM_SRCS)))
+HOST_RIG_SRCS   := host/callers.c host/ranges.c host/sample_pages.c tests/host/machine.c tests/host/cpus.c tests/host/walker.c \
+                   tests/host/heap_model.c tests/host/pmm_model.c tests/host/maps/maps.c tests/host/maps/random.c
 HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(BUILD)/host/%.o)
 HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
 
 HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-HOST_CFLAGS   := -std=gnu11 -O1 -g -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-omit-frame-pointer \
+HOST_CFLAGS   := -std=gnu11 -O1 -g -D_GNU_SOURCE -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-omit-frame-pointer \
                  -Iinclude -Itests/host -Wall -Wextra -Wshadow -Wthread-safety -Werror -MMD -MP
 # The k-th allocation fails by way of the linker: see machine.c.
-HOST_WRAPPED  := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch
+HOST_WRAPPED  := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch ranges_alloc ranges_resize
 HOST_LDFLAGS  := $(HOST_SANITIZE) $(HOST_WRAPPED:%=-Wl,--wrap=%)
 HOST_LIBS     := -lcmocka
 # What another CPU does between two steps: see test_vmm_races.c.
 $(BUILD)/host/test_vmm_races: HOST_LDFLAGS += -Wl,--wrap=paging_set -Wl,--wrap=paging_set_prot -Wl,--wrap=paging_note
+$(BUILD)/host/test_heap_sample: HOST_LDFLAGS += -Wl,--wrap=sample_page_open -Wl,--wrap=sample_page_close
 
 $(BUILD)/host/%.o: %.c
 	@mkdir -p $(@D)
@@ -36,7 +37,7 @@ $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_CO
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_paging smp_tables smp_states \
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_object_cache smp_paging smp_tables smp_states \
                    smp_vmm_units smp_vmm
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
@@ -71,6 +72,22 @@ $(HOST_FAST_TESTS): $(BUILD)/host-fast/test_%_fast: $(BUILD)/host-fast/tests/hos
 HOST_TESTS += $(HOST_FAST_TESTS)
 -include $(HOST_FAST_OBJS:.o=.d)
 
+# ---- with a count of the basic blocks that are run through -----------------------------------------
+HOST_COUNT_TEST := $(BUILD)/host-count/test_heap_growth
+HOST_COUNT_OBJS := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-count/%) \
+                   $(BUILD)/host-count/tests/host/test_heap_growth.o
+
+$(BUILD)/host-count/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE) -O1 -DQL_DEBUG,$(HOST_CFLAGS)) -O2 \
+	 -fsanitize-coverage=bb,no-prune,trace-pc-guard -c $< -o $@
+
+$(HOST_COUNT_TEST): $(HOST_COUNT_OBJS)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_LDFLAGS)) $^ $(HOST_LIBS) -o $@
+
+HOST_TESTS += $(HOST_COUNT_TEST)
+-include $(HOST_COUNT_OBJS:.o=.d)
+
 host-tests: $(HOST_TESTS)
 
 host-test: $(HOST_TESTS)
@@ -97,10 +114,11 @@ MM_ALLOW_vmm    := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_ba
                    port_cpu port_misuse strcmp paging_clone paging_create_user paging_destroy \
                    paging_exchange paging_fill paging_find_empty paging_look paging_look_back paging_map \
                    paging_next_of paging_note paging_seal paging_set paging_set_prot paging_switch
-MM_ALLOW_heap   := pmm_alloc_frames pmm_free_frames port_log port_misuse
+MM_ALLOW_heap   := pmm pmm_alloc_frames pmm_free_frame pmm_free_frames pmm_get_node_stats pmm_is_used pmm_try_mark_used port_callers port_format port_log port_misuse port_symbol \
+                   strcmp vmm_alloc vmm_commit vmm_decommit vmm_find vmm_free_range vmm_kernel vmm_next_range vmm_resize
 
 # What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.
-MM_ROOMS   := paging pmm vmm
+MM_ROOMS   := heap paging pmm vmm
 MM_ROOM_OF  = $(filter $(BUILD)/mm/$(1)/%,$(MM_OBJS))
 MM_LAYERS  := $(filter-out $(foreach r,$(MM_ROOMS),$(call MM_ROOM_OF,$(r))),$(MM_OBJS)) \
               $(MM_ROOMS:%=$(BUILD)/mm/%.room.o)

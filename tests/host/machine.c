@@ -9,6 +9,7 @@
 #include "mm/hhdm.h"
 #include "mm/pmm.h"
 #include "test.h"
+#include "../../host/ranges.h"
 
 struct machine machine;
 
@@ -16,6 +17,7 @@ static struct {
     void *reservation;
     size_t bytes;
     unsigned countdown; /* allocations until the one that fails; 0: none */
+    bool all;           /* and those behind it */
     bool failed;
 } arena;
 
@@ -57,6 +59,7 @@ void machine_start_simple(uint64_t bytes)
 
 void machine_stop(void)
 {
+    ranges_forget();
     munmap(arena.reservation, arena.bytes);
     if (machine.misuses != 0)
         fail_msg("misuse that nobody expected: %s", machine.message);
@@ -87,7 +90,13 @@ void assert_misuse(const char *words)
 void machine_fail_allocation(unsigned k)
 {
     arena.countdown = k;
-    arena.failed = false;
+    arena.all = arena.failed = false;
+}
+
+void machine_fail_allocations_from(unsigned k)
+{
+    machine_fail_allocation(k);
+    arena.all = true;
 }
 
 bool machine_failed(void)
@@ -102,6 +111,7 @@ static bool fails_now(void)
     if (arena.countdown == 0 || --arena.countdown > 0)
         return false;
     arena.failed = true;
+    arena.countdown = arena.all;
     return true;
 }
 
@@ -121,6 +131,20 @@ WRAPPED(pmm_alloc_order, (unsigned order, const struct pmm_limits *limits, paddr
         (order, limits, out))
 WRAPPED(pmm_alloc_batch, (size_t n, const struct pmm_limits *limits, paddr_t *out),
         (n, limits, out))
+
+/* Ranges of the heap: frames of Linux. */
+void *__real_ranges_alloc(const char *name, uint64_t npages, uint64_t align_pages);
+void *__wrap_ranges_alloc(const char *name, uint64_t npages, uint64_t align_pages);
+void *__wrap_ranges_alloc(const char *name, uint64_t npages, uint64_t align_pages)
+{
+    return fails_now() ? NULL : __real_ranges_alloc(name, npages, align_pages);
+}
+void *__real_ranges_resize(void *base, uint64_t npages, uint64_t new_npages);
+void *__wrap_ranges_resize(void *base, uint64_t npages, uint64_t new_npages);
+void *__wrap_ranges_resize(void *base, uint64_t npages, uint64_t new_npages)
+{
+    return fails_now() ? NULL : __real_ranges_resize(base, npages, new_npages);
+}
 
 /* --- The port ------------------------------------------------------------- */
 
@@ -153,6 +177,14 @@ void port_misuse(const char *fmt, ...)
     va_list args;
     va_start(args, fmt);
     record(&machine.misuses, fmt, args);
+    va_end(args);
+}
+
+void port_format(char *out, size_t bytes, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(out, bytes, fmt, args);
     va_end(args);
 }
 

@@ -37,8 +37,11 @@ void machine_start_simple(uint64_t bytes);
 /* Switch it off. Fails the test if there was misuse that nobody claimed. */
 void machine_stop(void);
 
-/* The k-th allocation of frames from now on fails, once; 0: none does. */
+/* The k-th allocation of frames, or of a heap's range, from now on fails, once; 0: none does. */
 void machine_fail_allocation(unsigned k);
+
+/* The same, and all behind it. */
+void machine_fail_allocations_from(unsigned k);
 
 /* True if the failure has happened; disarms it. */
 bool machine_failed(void);

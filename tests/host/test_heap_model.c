@@ -1,132 +1,153 @@
-/* Random use of the heap against a table of live blocks, each filled with a pattern of its own. */
-#include "heap_rig.h"
+/* Random use of the whole interface of the heap against a table of live objects, each full of a
+ * pattern of its own. QL_SEED repeats a run; QL_STEPS makes it longer. */
+#include "heap_model.h"
 
-#define SLOTS 300
+#include "mm/hhdm.h"
+#include "mm/pmm.h"
 
-static struct slot {
-    unsigned char *p;
-    size_t bytes;
-    unsigned tag;
-} slots[SLOTS];
+#define RAM (64 * MIB)
 
-static bool overlaps_another(const struct slot *s)
+static int start(void **state)
 {
-    for (size_t i = 0; i < SLOTS; i++)
-        if (&slots[i] != s && slots[i].p != NULL && slots[i].p < s->p + s->bytes &&
-            s->p < slots[i].p + slots[i].bytes)
-            return true;
-    return false;
+    (void)state;
+    static const struct mem_node nodes[] = {{PA(RAM_BASE), RAM / 2, 0},
+                                            {PA(RAM_BASE + RAM / 2), RAM / 2, 1}};
+    machine_start_simple(RAM);
+    assert_int_equal(MM_OK, pmm_set_nodes(nodes, COUNT(nodes)));
+    assert_int_equal(MM_OK, heap_init());
+    objects_start();
+    return 0;
 }
 
-static void fill_slot(struct slot *s, unsigned char *p, size_t bytes, unsigned tag)
+static int stop(void **state)
 {
-    *s = (struct slot){p, bytes, tag};
-    assert_int_equal(0, (uintptr_t)p % HEAP_ALIGN);
-    assert_true(kmalloc_size(p) >= bytes);
-    assert_false(overlaps_another(s));
-    fill(p, bytes, tag);
+    (void)state;
+    objects_stop();
+    assert_true(pmm_validate());
+    machine_stop();
+    return 0;
 }
 
-/* One call on a slot; false if it returned NULL, when nothing may have changed. */
-static bool act(struct rng *rng, struct slot *s, unsigned tag, unsigned one_big_in)
+static uint64_t steps(uint64_t usual)
 {
-    size_t bytes = rng_size(rng, rng_below(rng, one_big_in) == 0 ? 600 * KIB : 4 * KIB);
-    unsigned char *p;
-    if (s->p != NULL && rng_below(rng, 3) == 0) {
-        p = krealloc(s->p, bytes);
-        expect_fill(p != NULL ? p : s->p, p == NULL || s->bytes < bytes ? s->bytes : bytes, s->tag);
-    } else if (s->p != NULL) {
-        expect_fill(s->p, s->bytes, s->tag);
-        kfree(s->p);
-        *s = (struct slot){0};
-        return true;
-    } else if (rng_below(rng, 4) == 0) {
-        size_t align = 1ull << rng_below(rng, 14);
-        p = kaligned_alloc(align, bytes);
-        assert_int_equal(0, (uintptr_t)p % align);
-    } else {
-        p = rng_below(rng, 2) != 0 ? kmalloc(bytes) : kcalloc(1, bytes);
-    }
-    if (p == NULL)
-        return false;
-    fill_slot(s, p, bytes, tag);
-    return true;
+    const char *given = getenv("QL_STEPS");
+    return given != NULL ? strtoull(given, NULL, 0) : usual;
 }
 
-static void check_totals(void)
+/* Mostly small, all orders of magnitude; one in so many up to 4 MiB. */
+static struct model_op random_op(struct rng *rng, unsigned one_big_in)
 {
-    struct heap_stats stats;
-    heap_get_stats(&stats);
-    uint64_t live = 0, bytes = 0;
-    for (size_t i = 0; i < SLOTS; i++) {
-        live += slots[i].p != NULL;
-        bytes += slots[i].p != NULL ? kmalloc_size(slots[i].p) + HEADER : 0;
-    }
-    assert_int_equal(live, stats.live_blocks);
-    assert_int_equal(bytes, stats.used_bytes);
+    struct model_op op = {
+        .call = (enum model_call)rng_below(rng, CALLS),
+        .slot = (unsigned)rng_below(rng, MODEL_SLOTS),
+        .bytes = rng_size(rng, rng_below(rng, one_big_in) == 0 ? 4 * MIB : 16 * KIB) - 1,
+        .align = rng_below(rng, 3) == 0 ? 0 : 1ull << rng_below(rng, 14),
+        .flags = (unsigned)rng_below(rng, 16),
+        .cpu = (unsigned)rng_below(rng, 16),
+    };
+    if (op.call >= CALL_SHRINK && rng_below(rng, 8) != 0) /* seldom */
+        op.call = CALL_FREE;
+    if (rng_below(rng, 200) == 0)
+        op.align = 1ull << rng_between(rng, 14, 22);
+    return op;
 }
 
-static void free_all(void)
-{
-    for (size_t i = 0; i < SLOTS; i++) {
-        if (slots[i].p != NULL)
-            expect_fill(slots[i].p, slots[i].bytes, slots[i].tag);
-        kfree(slots[i].p);
-        slots[i].p = NULL;
-    }
-}
-
-static void random_use_keeps_every_block_intact(void **state)
+static void random_use_keeps_every_object_intact(void **state)
 {
     (void)state;
     struct rng rng = rng_start();
-    memset(slots, 0, sizeof slots);
-    for (unsigned step = 1; step <= 30000; step++) {
-        act(&rng, &slots[rng_below(&rng, SLOTS)], step, 20);
-        if (step % 8 == 0)
-            assert_true(heap_validate());
-        if (step % 64 == 0)
-            check_totals();
+    uint64_t done = 0, all = steps(30000);
+    for (uint64_t i = 1; i <= all; i++) {
+        struct model_op op = random_op(&rng, 60);
+        done += objects_do(&op);
+        if (i % 512 == 0)
+            objects_check();
     }
-    free_all();
+    print_message("             %lu of %lu calls could be done\n", done, all);
+    assert_true(done > all / 2);
 }
 
-/* Each call with its first, second, ... allocation of frames
- * failing, until none is left to fail. */
+/* Memory is short most of the time. */
+static void random_use_of_large_objects_keeps_them_intact(void **state)
+{
+    (void)state;
+    struct rng rng = rng_start();
+    uint64_t done = 0, all = steps(2500);
+    for (uint64_t i = 1; i <= all; i++) {
+        struct model_op op = random_op(&rng, 2);
+        done += objects_do(&op);
+        if (i % 256 == 0)
+            objects_check();
+    }
+    assert_true(done > all / 2);
+}
+
+/* The same call with its first, second, .. allocation failing, alone or with all behind it, until none
+ * is left to fail. */
 static void every_failing_allocation_changes_nothing(void **state)
 {
     (void)state;
     struct rng rng = rng_start();
-    memset(slots, 0, sizeof slots);
     unsigned failed = 0, refused = 0;
-    for (unsigned step = 1; step <= 4000; step++) {
-        struct slot *s = &slots[rng_below(&rng, SLOTS)];
+    uint64_t all = steps(1500);
+    for (uint64_t i = 1; i <= all; i++) {
+        struct model_op op = random_op(&rng, 4);
         for (unsigned k = 1;; k++) {
-            struct rng same = rng; /* the same call again */
-            uint64_t frames = machine_free_frames(), used = used_bytes();
-            machine_fail_allocation(k);
-            bool done = act(&same, s, step, 3);
+            uint64_t live = objects_live();
+            uint64_t frames = machine_free_frames() + objects_metadata_frames();
+            if (rng_below(&rng, 3) == 0)
+                machine_fail_allocation(k);
+            else
+                machine_fail_allocations_from(k);
+            bool done = objects_do(&op);
             bool hit = machine_failed();
             failed += hit;
             assert_true(heap_validate());
-            if (done || !hit) {
-                rng = same;
+            if (done || !hit)
                 break;
-            }
             refused++;
-            assert_int_equal(frames, machine_free_frames());
-            assert_int_equal(used, used_bytes());
+            if (op.call == CALL_REALLOC || op.call == CALL_REALLOC_ARRAY)
+                assert_int_equal(live, objects_live());
+            assert_true(machine_free_frames() + objects_metadata_frames() >= frames);
+        }
+        if (i % 256 == 0)
+            objects_check();
+    }
+    print_message("             %u allocations failed, %u calls with them\n", failed, refused);
+    assert_true(failed > 100 && refused > 50);
+}
+
+static void the_start_needs_memory(void **state)
+{
+    (void)state;
+    for (unsigned k = 1;; k++) {
+        machine_start_simple(MIB);
+        uint64_t before = machine_free_frames();
+        machine_fail_allocations_from(k);
+        mm_status_t status = heap_init();
+        bool hit = machine_failed();
+        assert_int_equal(hit ? MM_NOMEM : MM_OK, status);
+        if (hit)
+            assert_int_equal(before, machine_free_frames());
+        else
+            assert_true(heap_validate());
+        machine_stop();
+        if (!hit) {
+            assert_true(k > 1);
+            break;
         }
     }
-    assert_true(failed > 20 && refused > 10);
-    free_all();
 }
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(random_use_keeps_every_block_intact),
+        TEST(random_use_keeps_every_object_intact),
+        TEST(random_use_of_large_objects_keeps_them_intact),
         TEST(every_failing_allocation_changes_nothing),
+        cmocka_unit_test(the_start_needs_memory),
     };
     return cmocka_run_group_tests_name("heap model", tests, NULL, NULL);
 }

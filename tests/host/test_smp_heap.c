@@ -1,47 +1,51 @@
-/* The heap under several CPUs: blocks stay intact, also those that one CPU takes and another gives
- * back, and nothing is lost. */
+/* The heap under several CPUs: objects stay intact, also those that one CPU takes and another gives
+ * back, and nothing is lost, whoever leaves or shrinks meanwhile. */
+#include <sched.h>
+
 #include "heap_rig.h"
 #include "smp_rig.h"
 
-#define STEPS 40000
+#define STEPS 30000
 #define SLOTS 40
-#define MAIL  16
+#define MAIL  64
 
-struct block {
+_Static_assert(NCPUS == RIG_CPUS, "the rig's");
+
+struct object {
     size_t bytes;
     unsigned tag;
     unsigned char payload[];
 };
 
-/* Blocks on their way from CPU to CPU. */
-static struct block *mail[MAIL];
+/* Objects on their way from CPU to CPU. */
+static struct object *mail[MAIL];
 
-static struct block *make(struct rng *rng, unsigned tag)
+static struct object *make(struct rng *rng, unsigned tag)
 {
     size_t bytes = rng_size(rng, rng_below(rng, 40) == 0 ? 300 * KIB : 2 * KIB);
     size_t align = 16ull << rng_below(rng, 6);
-    struct block *b = rng_below(rng, 2) == 0 ? kmalloc(sizeof *b + bytes)
-                                             : kaligned_alloc(align, sizeof *b + bytes);
-    if (b == NULL)
+    struct object *o = rng_below(rng, 2) == 0 ? kmalloc(sizeof *o + bytes)
+                                              : kaligned_alloc(align, sizeof *o + bytes);
+    if (o == NULL)
         return NULL;
-    CPU_CHECK(kmalloc_size(b) >= sizeof *b + bytes);
-    *b = (struct block){bytes, tag};
-    fill(b->payload, bytes, tag);
-    return b;
+    CPU_CHECK(kmalloc_size(o) >= sizeof *o + bytes);
+    *o = (struct object){bytes, tag};
+    fill(o->payload, bytes, tag);
+    return o;
 }
 
-static void check(const struct block *b)
+static void check(const struct object *o)
 {
-    for (size_t i = 0; i < b->bytes; i++)
-        CPU_CHECK(b->payload[i] == (unsigned char)(b->tag * 31 + i * 7));
+    for (size_t i = 0; i < o->bytes; i++)
+        CPU_CHECK(o->payload[i] == (unsigned char)(o->tag * 31 + i * 7));
 }
 
-static struct block *resize(struct rng *rng, struct block *b)
+static struct object *resize(struct rng *rng, struct object *o)
 {
     size_t bytes = rng_size(rng, 4 * KIB);
-    struct block *moved = krealloc(b, sizeof *b + bytes);
+    struct object *moved = krealloc(o, sizeof *o + bytes);
     if (moved == NULL)
-        return b;
+        return o;
     if (bytes < moved->bytes)
         moved->bytes = bytes;
     check(moved);
@@ -50,47 +54,145 @@ static struct block *resize(struct rng *rng, struct block *b)
     return moved;
 }
 
+/* Put it where any CPU finds it; what was there is ours. */
+static struct object *post(struct rng *rng, struct object *o)
+{
+    return __atomic_exchange_n(&mail[rng_below(rng, MAIL)], o, __ATOMIC_ACQ_REL);
+}
+
+static void use_slot(struct rng *rng, struct object **slot, unsigned tag)
+{
+    if (*slot == NULL) {
+        *slot = make(rng, tag);
+    } else if (rng_below(rng, 4) == 0) {
+        *slot = resize(rng, *slot);
+    } else if (rng_below(rng, 3) == 0) {
+        *slot = post(rng, *slot);
+        if (*slot != NULL)
+            check(*slot);
+    } else {
+        check(*slot);
+        kfree(*slot);
+        *slot = NULL;
+    }
+}
+
+/* What happens seldom. */
+static void meddle(struct rng *rng)
+{
+    struct heap_totals t;
+    switch (rng_below(rng, 3)) {
+    case 0:
+        heap_leave_cpu();
+        break;
+    case 1:
+        heap_shrink();
+        break;
+    default:
+        heap_get_totals(&t);
+    }
+}
+
 static void use_the_heap(unsigned cpu)
 {
     struct rng *rng = &rngs[cpu];
-    struct block *slots[SLOTS] = {0};
+    struct object *slots[SLOTS] = {0};
     for (unsigned step = 0; step < STEPS; step++) {
-        struct block **slot = &slots[rng_below(rng, SLOTS)];
-        if (*slot == NULL) {
-            *slot = make(rng, step * NCPUS + cpu);
-        } else if (rng_below(rng, 4) == 0) {
-            *slot = resize(rng, *slot);
-        } else if (rng_below(rng, 3) == 0) {
-            *slot = __atomic_exchange_n(&mail[rng_below(rng, MAIL)], *slot, __ATOMIC_ACQ_REL);
-            if (*slot != NULL)
-                check(*slot);
-        } else {
-            check(*slot);
-            kfree(*slot);
-            *slot = NULL;
-        }
-        if (step % 128 == cpu)
-            CPU_CHECK(heap_validate());
-        struct heap_stats stats;
-        heap_get_stats(&stats);
-        CPU_CHECK(stats.allocations - stats.frees == stats.live_blocks);
+        use_slot(rng, &slots[rng_below(rng, SLOTS)], step * NCPUS + cpu);
+        if (rng_below(rng, 200) == 0)
+            meddle(rng);
     }
     for (unsigned i = 0; i < SLOTS; i++)
         kfree(slots[i]);
 }
 
-static void blocks_stay_intact_and_none_is_lost(void **state)
+static void empty_mail(void)
 {
-    (void)state;
-    start_rngs();
-    cpus_run(NCPUS, use_the_heap);
     for (unsigned i = 0; i < MAIL; i++) {
         kfree(mail[i]);
         mail[i] = NULL;
     }
 }
 
-/* Large blocks are runs of their own: the list of runs grows and shrinks all the time. */
+static void objects_stay_intact_and_none_is_lost(void **state)
+{
+    (void)state;
+    start_rngs();
+    cpus_run(NCPUS, use_the_heap);
+    empty_mail();
+}
+
+/* The same with next to no slabs that a CPU keeps: they change hands all the time. */
+static void slabs_change_hands(void **state)
+{
+    struct heap_tuning before, tight;
+    heap_get_tuning(&before);
+    tight = before;
+    tight.cache_depth = 1;
+    tight.reserve_pages = 4;
+    assert_int_equal(MM_OK, heap_tune(&tight));
+    objects_stay_intact_and_none_is_lost(state);
+    assert_int_equal(MM_OK, heap_tune(&before));
+}
+
+/* One CPU only allocates, the others only free: of three classes, one of them wide. */
+#define POSTED 20000u
+
+static struct object *ring[64];
+static uint64_t taken;
+
+static void produce(struct rng *rng)
+{
+    static const size_t sizes[] = {8, 48, 1000};
+    for (unsigned i = 0; i < POSTED; i++) {
+        struct object **slot = &ring[i % COUNT(ring)], *none;
+        size_t bytes = sizes[rng_below(rng, COUNT(sizes))];
+        struct object *o = kmalloc(sizeof *o + bytes);
+        CPU_CHECK(o != NULL);
+        *o = (struct object){bytes, i};
+        fill(o->payload, bytes, i);
+        while (none = NULL, !__atomic_compare_exchange_n(slot, &none, o, false, __ATOMIC_RELEASE,
+                                                         __ATOMIC_RELAXED))
+            sched_yield();
+    }
+}
+
+static void consume(struct rng *rng)
+{
+    while (load(&taken) < POSTED) {
+        struct object **slot = &ring[rng_below(rng, COUNT(ring))];
+        struct object *o = __atomic_exchange_n(slot, NULL, __ATOMIC_ACQUIRE);
+        if (o == NULL) {
+            sched_yield();
+            continue;
+        }
+        check(o);
+        kfree(o);
+        __atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void take_part(unsigned cpu)
+{
+    if (cpu == 0)
+        produce(&rngs[cpu]);
+    else
+        consume(&rngs[cpu]);
+}
+
+static void what_others_free_is_used_again(void **state)
+{
+    (void)state;
+    start_rngs();
+    taken = 0;
+    cpus_run(NCPUS, take_part);
+    struct heap_totals t = totals();
+    assert_int_equal(0, t.all.live);
+    assert_int_equal(POSTED, t.all.remote_frees);
+    assert_true(t.all.slab_bytes < MIB); /* of some 20 MiB in all */
+}
+
+/* Large objects are runs of their own. */
 static void grow_and_shrink(unsigned cpu)
 {
     struct rng *rng = &rngs[cpu];
@@ -114,21 +216,39 @@ static void runs_come_and_go(void **state)
     cpus_run(NCPUS, grow_and_shrink);
 }
 
-/* The CPUs' shares stay: they are no frames of the heap's. */
-static int start_cpus(void **state)
+/* Memory for less than what the CPUs want together: who finds none takes the reserves of others. */
+static void want_all(unsigned cpu)
 {
-    start(state);
-    uint64_t before = machine_free_frames();
-    cpus_make_shares(NCPUS);
-    frames_at_start -= before - machine_free_frames();
-    return 0;
+    struct rng *rng = &rngs[cpu];
+    enum { MANY = 1500 };
+    static void *held[NCPUS][MANY];
+    uint64_t failed = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        size_t bytes = 64ull << rng_below(rng, 9);
+        for (unsigned i = 0; i < MANY; i++) {
+            held[cpu][i] = kmalloc(bytes);
+            failed += held[cpu][i] == NULL;
+        }
+        for (unsigned i = 0; i < MANY; i++)
+            kfree(held[cpu][i]);
+    }
+    CPU_CHECK(failed < 12 * MANY);
 }
 
+static void all_memory_can_be_had_by_any(void **state)
+{
+    (void)state;
+    start_rngs();
+    cpus_run(NCPUS, want_all);
+}
+
+/* The CPUs' threads bind shares of their own, which are the same. */
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(blocks_stay_intact_and_none_is_lost, start_cpus, stop),
-        cmocka_unit_test_setup_teardown(runs_come_and_go, start_cpus, stop),
+        TEST(objects_stay_intact_and_none_is_lost), TEST(slabs_change_hands),
+        TEST(what_others_free_is_used_again),       TEST(runs_come_and_go),
+        TEST(all_memory_can_be_had_by_any),
     };
     return cmocka_run_group_tests_name("heap of several CPUs", tests, NULL, NULL);
 }

@@ -1,0 +1,143 @@
+/* Slabs: runs of frames that are cut into objects of one class. What is known of a slab is in a
+ * descriptor apart from it, one bit for each object; nothing is ever written into a free object.
+ * The descriptor is 128 bytes: a line that only the owner writes to, and a line for lists and for
+ * what others free. Descriptors are never given back, only used again, as another CPU that frees an
+ * object may still look at one when its slab is gone.
+ *
+ * The owner, a CPU's share, changes free and left by plain stores and without a lock; everything
+ * else with its lock held. Another CPU sets a bit of remote, by a locked instruction, and, if the
+ * slab is in no pending list, puts it into the owner's. */
+#ifndef QL_MM_HEAP_SLAB_H
+#define QL_MM_HEAP_SLAB_H
+
+#include "check.h"
+#include "classes.h"
+#include "mm/addr.h"
+
+enum slab_state {
+    SLAB_SPARE,   /* a descriptor without a slab */
+    SLAB_CURRENT, /* objects are taken from it */
+    SLAB_FULL,    /* in the lane's list of those; few objects of it are free, or none */
+    SLAB_PARTIAL, /* in the list of its lane */
+    SLAB_SHARED,  /* in the list of its class: nobody's, for who needs it */
+    SLAB_EMPTY,   /* in a share's reserve */
+    SLAB_RUN,     /* a page run: one object */
+};
+
+/* In the low bits of owner: then kfree's short way does not know it. */
+#define SLAB_CACHE   2u /* of an object cache */
+#define SLAB_NO_LANE 4u /* empty: nothing can be freed */
+#define SLAB_TAGS    63u
+
+struct share;
+
+struct slab {
+    /* The owner's line; frees look at it, too. */
+    uintptr_t owner; /* the share, and tags; 0: nobody's */
+    union {
+        uintptr_t base;
+        uint32_t base_low; /* enough to tell how far an address is behind it */
+    };
+    uint32_t reciprocal,
+        exact; /* see slab_divide; exact is 0 while others have freed objects of it */
+    uint64_t free[SLAB_WORDS]; /* 1 = free; 0 also for bits that stand for no object */
+    uint16_t left;             /* frees until somebody has to look at the slab */
+    uint16_t used;             /* objects that were not in free when it was last counted */
+    uint16_t class;
+    uint16_t objects;
+
+    uint64_t remote[SLAB_WORDS]; /* 1 = freed by another CPU; free does not have it yet */
+    struct slab *pending;        /* the next in the owner's list; NULL: in none */
+    struct slab *next, *prev;    /* in one of the other lists, encoded: list.c */
+    uint32_t pages;
+    uint16_t mark; /* left as it was when frees were last counted */
+    uint8_t state;
+    bool caught; /* kfree: what was freed last was free already */
+} __attribute__((aligned(128)));
+_Static_assert(sizeof(struct slab) == 128, "two lines");
+
+/* Frees since they were last counted; less than 0 if kmalloc has taken some of those back. */
+static inline int slab_frees(const struct slab *s)
+{
+    uint16_t mark = __atomic_load_n(&s->mark, __ATOMIC_RELAXED);
+    return (int16_t)(mark - __atomic_load_n(&s->left, __ATOMIC_RELAXED));
+}
+
+#define SLAB_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define SLAB_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+/* What the page map says of a frame that is not the heap's. */
+extern struct slab slab_nobody;
+
+/* Which object begins at p, whose low half is enough. False: none does. The high half of the product
+ * is the quotient; its low half is below exact for those multiples only that are objects. */
+static inline bool slab_divide(const struct slab *s, const void *p, uint32_t *index)
+{
+    uint32_t fraction = (uint32_t)(uintptr_t)p;
+    __asm__("subl %2, %0\n\tmull %3"
+            : "+a"(fraction), "=d"(*index)
+            : "m"(s->base_low), "m"(s->reciprocal)
+            : "cc");
+    return fraction < SLAB_GET(s->exact);
+}
+
+/* The same for who comes while others have freed something that its owner has not seen yet. */
+static inline bool slab_divide_slowly(const struct slab *s, const void *p, uint32_t *index)
+{
+    uint32_t offset = (uint32_t)((uintptr_t)p - s->base);
+    *index = (uint32_t)((uint64_t)offset * s->reciprocal >> 32);
+    return *index < s->objects && *index * heap_classes[s->class].bytes == offset;
+}
+
+static inline uint32_t slab_size(const struct slab *s)
+{
+    return heap_classes[s->class].bytes;
+}
+
+/* Of the owner's word. */
+static inline unsigned slab_tags(unsigned class)
+{
+    return class >= CLASS_CACHES ? SLAB_CACHE : 0;
+}
+
+/* True if its objects are not too small for so many bytes, nor twice as large, and as aligned as those
+ * of so many bytes are. */
+static inline bool slab_suits(const struct slab *s, size_t bytes)
+{
+    size_t size = slab_size(s);
+    bool aligned = (bytes & (bytes - 1)) != 0 || bytes > FRAME_BYTES || (size & (bytes - 1)) == 0;
+    return bytes <= size && ((bytes > size / 2 && aligned) || class_of(bytes) == s->class);
+}
+
+static inline unsigned slab_words(const struct slab *s)
+{
+    return (SLAB_GET(s->objects) + 63u) / 64;
+}
+
+/* The bits of a word that stand for objects. */
+static inline uint64_t slab_mask(const struct slab *s, unsigned word)
+{
+    unsigned n = SLAB_GET(s->objects) - 64 * word;
+    return n >= 64 ? ~0ull : (1ull << n) - 1;
+}
+
+static inline unsigned bits_count(uint64_t bits)
+{
+    bits -= bits >> 1 & 0x5555555555555555ull;
+    bits = (bits & 0x3333333333333333ull) + (bits >> 2 & 0x3333333333333333ull);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0full;
+    return (unsigned)(bits * 0x0101010101010101ull >> 56);
+}
+
+static inline unsigned slab_count_free(const struct slab *s)
+{
+    unsigned n = 0;
+    for (unsigned w = 0; w < slab_words(s); w++)
+        n += bits_count(SLAB_GET(s->free[w]));
+    return n;
+}
+
+/* Cut a slab whose frames, descriptor and place in the page map are there: all objects free. */
+void slab_cut(struct slab *s, unsigned class, unsigned objects);
+
+#endif
