@@ -28,7 +28,7 @@ EFI_SRCS := main.c options.c print.c firmware.c memmap.c gop.c command_help.c co
             paging_mode.c quiesce.c requests.c responses.c tables.c unpack.c
 EFI_ASMS := ap_start.S enter.S
 STUB_SRCS := stub.c bytes.c filter.c lz.c packed_loader.c protect.c # unpacks what those become
-KERNEL_SRCS := layout.c main.c options.c port.c ranges.c \
+KERNEL_SRCS := layout.c main.c options.c port.c ranges.c tuning.c \
   $(addprefix boot/,context.c memory.c requests.c) \
   $(addprefix cpu/,calls.c clock.c clock_references.c cpu.c cpu_stacks.c cpus.c crew.c gdt.c lapic.c \
                    ring3.c shootdown.c stop.c traps.c) \
@@ -36,14 +36,14 @@ KERNEL_SRCS := layout.c main.c options.c port.c ranges.c \
   $(addprefix console/,console.c font.c print.c screen.c serial.c utf8.c) \
   $(addprefix panic/,explain.c panic.c symbols.c) \
   $(addprefix user/,copy.c describe.c fault.c syscall.c thread.c) \
-  $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_frames.c report_json.c \
+  $(addprefix report/,facts.c json.c mapview.c report.c report_cpus.c report_frames.c report_heap.c report_json.c \
                       report_ranges.c units.c) \
-  $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_mm.c selfcheck_smp.c \
-                     selfcheck_user.c selfcheck_vmm.c stress.c stress_interrupts.c stress_mixed.c stress_tlb.c \
+  $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_heap.c selfcheck_mm.c selfcheck_smp.c \
+                     selfcheck_user.c selfcheck_vmm.c stress.c stress_heap.c stress_interrupts.c stress_mixed.c stress_tlb.c \
                      stress_user.c stress_vmm.c user_forbidden.c user_kernel.c user_room.c) \
   $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c pages.c pages_faults.c \
                      pages_ranges.c pages_spaces.c pages_walk.c table.c) \
-  $(addprefix monitor/,commands.c commands_check.c commands_machine.c commands_memory.c \
+  $(addprefix monitor/,commands.c commands_check.c commands_heap.c commands_machine.c commands_memory.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user/copy_bytes.S user/payload.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these

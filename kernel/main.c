@@ -22,6 +22,7 @@
 #include "monitor/monitor.h"
 #include "options.h"
 #include "report/report.h"
+#include "tuning.h"
 #include "user/thread.h"
 
 /* Text on the screen from here on, through the loader's mapping until memory is ours. */
@@ -104,8 +105,9 @@ _Noreturn void kmain(void)
     start_console();    /* the screen */
     cpu_protect();      /* WP, NX, SMEP, SMAP, UMIP, PGE */
     memory_take_over(); /* frames, our page tables, the heap; nothing of the loader's is in use */
-    user_init();        /* page faults that are resolved, ring 3 */
-    start_firmware();   /* ACPI, a clock, nodes, runtime services, work for all CPUs */
+    tuning_from_options();
+    user_init();      /* page faults that are resolved, ring 3 */
+    start_firmware(); /* ACPI, a clock, nodes, runtime services, work for all CPUs */
 
     (void)selfcheck_run();
     stress_if_asked();

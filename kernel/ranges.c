@@ -1,8 +1,10 @@
-/* Owns: nothing; the mapper's ranges and the vmm's as one list.
- * Relies on: mapper, vmm: what of them takes no lock. Stage: any. */
+/* Owns: nothing; the mapper's ranges and the vmm's as one list, and what the heap has in them.
+ * Relies on: mapper, vmm, heap: what of them takes no lock. Stage: any. */
 #include "ranges.h"
 
 #include "console/print.h"
+#include "mm/heap_stats.h"
+#include "mm/string.h"
 
 static bool in_windows(vaddr_t va)
 {
@@ -91,7 +93,22 @@ static bool describe_behind(vaddr_t va, char *words, size_t bytes)
     return true;
 }
 
-void ranges_place(vaddr_t va, char *words, size_t bytes)
+bool ranges_heap(vaddr_t va, char *words, size_t bytes)
+{
+    struct heap_place place;
+    if (!heap_find((const void *)va_number(va), &place)) /* only looked up */
+        return false;
+    const char *class = heap_class_name(place.class);
+    if (place.live)
+        ksnprintf(words, bytes, "%lu bytes inside an object of %lu bytes (class %s)",
+                  va_diff(va_of(place.object), va), (unsigned long)place.bytes, class);
+    else
+        ksnprintf(words, bytes, "in a free object of class %s", class);
+    return true;
+}
+
+/* Which range va is in, or near to. */
+static void describe_range(vaddr_t va, char *words, size_t bytes)
 {
     struct range r;
     char guard[RANGES_WORDS], behind[RANGES_WORDS];
@@ -108,4 +125,13 @@ void ranges_place(vaddr_t va, char *words, size_t bytes)
     else
         ksnprintf(words, bytes, "%s%s%s", behind, in_guard ? ", in the " : "",
                   in_guard ? guard : "");
+}
+
+void ranges_place(vaddr_t va, char *words, size_t bytes)
+{
+    char heap[RANGES_WORDS];
+    describe_range(va, words, bytes);
+    size_t n = strlen(words);
+    if (ranges_heap(va, heap, sizeof heap))
+        ksnprintf(words + n, bytes - n, "%s%s", n > 0 ? ", " : "", heap);
 }

@@ -31,8 +31,12 @@ bool ranges_find(vaddr_t va, struct range *out) MUST_USE;
  * is in none. */
 bool ranges_guard(vaddr_t va, char *words, size_t bytes) MUST_USE;
 
-/* Where va is, in words: "in kernel rodata", "in the guard page of heap", "16 bytes behind heap".
- * "" if there is nothing to say. */
+/* What the heap has at va: "12 bytes inside an object of 64 bytes (class 64)", "in a free object of
+ * class 64". False if it has nothing there. */
+bool ranges_heap(vaddr_t va, char *words, size_t bytes) MUST_USE;
+
+/* Where va is, in words: "in kernel rodata", "in the guard page of heap", "16 bytes behind heap"; and
+ * what the heap has there. "" if there is nothing to say. */
 void ranges_place(vaddr_t va, char *words, size_t bytes);
 
 #endif

@@ -7,7 +7,9 @@
 #include "check/user_room.h"
 #include "cpu/cpus.h"
 #include "layout.h"
-#include "mm/heap.h"
+#include "mm/heap_debug.h"
+#include "mm/heap_stats.h"
+#include "mm/object_cache.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
 #include "mm/vmm.h"
@@ -115,11 +117,91 @@ static void user_memory(void)
     read_from(hidden_pointer(va_number(ROOM_DATA)));
 }
 
+/* What comes last would be a jump otherwise, and leave nobody on the stack to be named. */
+static void stay_on_the_stack(void)
+{
+    __asm__ volatile("");
+}
+
 static void heap_double_free(void)
 {
-    void *block = kmalloc(64);
-    kfree(block);
-    kfree(hidden_pointer(va_of(block).v));
+    void *object = kmalloc(64);
+    kfree(object);
+    kfree(hidden_pointer(va_of(object).v));
+    stay_on_the_stack();
+}
+
+static void heap_interior_free(void)
+{
+    char *object = kmalloc(64);
+    kfree(hidden_pointer(va_of(object + 16).v));
+    stay_on_the_stack();
+}
+
+static void heap_foreign_free(void)
+{
+    kfree(hidden_pointer(va_of(some_constant).v));
+    stay_on_the_stack();
+}
+
+static struct object_cache *make_cache(const char *name)
+{
+    const struct object_cache_want want = {.name = name, .bytes = 64};
+    struct object_cache *cache;
+    if (object_cache_create(&want, &cache) != MM_OK)
+        panic("no cache to go wrong with");
+    return cache;
+}
+
+static void heap_cross_free(void)
+{
+    struct object_cache *one = make_cache("provoked"), *other = make_cache("another");
+    object_cache_free(other, object_cache_alloc(one));
+    stay_on_the_stack();
+}
+
+static void heap_overrun(void)
+{
+    char *object = kmalloc(3 << 19);
+    write_to(hidden_pointer(va_of(object).v + kmalloc_size(object)));
+}
+
+/* An object that is sampled; the rate stays what it is made here. */
+static uint8_t *sampled(void)
+{
+    struct heap_tuning tuning;
+    heap_get_tuning(&tuning);
+    tuning.sample_rate = HEAP_SAMPLE_RATE_MIN;
+    (void)!heap_tune(&tuning);
+    for (unsigned i = 0; i < 100000; i++) {
+        struct heap_origin origin;
+        uint8_t *p = kmalloc(64);
+        if (p && heap_get_origin(p, &origin) == MM_OK && origin.sampled)
+            return p;
+        kfree(p);
+    }
+    panic("no object was sampled");
+}
+
+static void heap_sampled_freed(void)
+{
+    uint8_t *p = sampled();
+    kfree(p);
+    read_from(hidden_pointer(va_of(p).v + 3));
+}
+
+/* Against the end of its page, or against the start. */
+static void heap_sampled_overrun(void)
+{
+    uint8_t *p = sampled();
+    bool at_start = va_of(p).v % PAGE_BYTES == 0;
+    write_to(hidden_pointer(va_of(p).v + (at_start ? -1ull : 64)));
+}
+
+static void heap_execute(void)
+{
+    char *object = kmalloc(64);
+    ((void (*)(void))(uintptr_t)hidden_pointer(va_of(object + 12).v))();
 }
 
 static void frame_double_free(void)
@@ -194,7 +276,14 @@ static const struct provocation provocations[] = {
     {"invalid-opcode", "execute ud2", invalid_opcode},
     {"gp", "read a non-canonical address", general_protection},
     {"user-memory", "read memory of ring 3, but not to copy it", user_memory},
-    {"heap-double-free", "free a heap block twice", heap_double_free},
+    {"heap-double-free", "free a heap object twice", heap_double_free},
+    {"heap-interior-free", "free the middle of a heap object", heap_interior_free},
+    {"heap-foreign-free", "free what is not the heap's", heap_foreign_free},
+    {"heap-cross-free", "free an object to a cache that is not its own", heap_cross_free},
+    {"heap-overrun", "write behind a large heap object", heap_overrun},
+    {"heap-sampled-freed", "read from a sampled heap object that was freed", heap_sampled_freed},
+    {"heap-sampled-overrun", "write beside a sampled heap object", heap_sampled_overrun},
+    {"heap-execute", "jump into a heap object", heap_execute},
     {"frame-double-free", "free a frame twice", frame_double_free},
     {"range-guard", "write in front of a kernel range", range_guard},
     {"range-overrun", "write behind a kernel range", range_overrun},
@@ -205,20 +294,19 @@ static const struct provocation provocations[] = {
 };
 #define PROVOCATIONS (sizeof provocations / sizeof provocations[0])
 
-const struct provocation *panic_provocations(size_t *n)
+const struct provocation *panic_provocation(unsigned i)
 {
-    *n = PROVOCATIONS;
-    return provocations;
+    return i < PROVOCATIONS ? &provocations[i] : NULL;
 }
 
 static const struct provocation *find(const char *kind, size_t length)
 {
     if (length == 0)
         return &provocations[0];
-    for (size_t i = 0; i < PROVOCATIONS; i++)
-        if (strlen(provocations[i].name) == length &&
-            strncmp(kind, provocations[i].name, length) == 0)
-            return &provocations[i];
+    const struct provocation *p;
+    for (unsigned i = 0; (p = panic_provocation(i)) != NULL; i++)
+        if (strlen(p->name) == length && strncmp(kind, p->name, length) == 0)
+            return p;
     return NULL;
 }
 

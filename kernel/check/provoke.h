@@ -11,8 +11,9 @@ struct provocation {
     void (*function)(void);
 };
 
-/* All kinds, the plain panic ("plain") first. */
-const struct provocation *panic_provocations(size_t *n);
+/* All kinds by number, the plain panic ("plain") first; NULL behind the last. */
+const struct provocation *panic_provocation(unsigned i);
+
 
 /* Do what "KIND" says, or "KIND cpu=N" on that CPU; NULL and "" mean the plain panic. Returns only
  * if there is no such kind or CPU. */

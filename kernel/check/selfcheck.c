@@ -12,6 +12,7 @@
 #include "mm/mapper.h"
 #include "mm/port.h"
 #include "mm/string.h"
+#include "tuning.h"
 
 extern const uintptr_t __stack_chk_guard;
 
@@ -146,6 +147,7 @@ static void run_part(const struct selfcheck_part *part)
 
 struct selfcheck_result selfcheck_run(void)
 {
+    uint32_t sample = tuning_sample(0); /* frames are counted */
     last = (struct selfcheck_result){0, 0};
     run_part(&selfcheck_cpu);
     run_part(&selfcheck_frames);
@@ -155,6 +157,7 @@ struct selfcheck_result selfcheck_run(void)
     run_part(&selfcheck_faults);
     run_part(&selfcheck_smp);
     run_part(&selfcheck_user);
+    (void)tuning_sample(sample);
     kprintf("self-check: %u passed, %u failed\n", last.passed, last.failed);
     return last;
 }

@@ -1,10 +1,9 @@
-/* Owns: the checks of frames, page tables and heap on the real machine.
+/* Owns: the checks of frames and page tables on the real machine.
  * Relies on: all of mm/. Stage: after the take-over. */
 #include "boot/context.h"
 #include "boot/memory.h"
 #include "check/selfcheck_parts.h"
 #include "layout.h"
-#include "mm/heap_stats.h"
 #include "mm/hhdm.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
@@ -236,110 +235,3 @@ static const struct selfcheck paging_checks[] = {
     {"mapper: page 0 and guards are absent", guards_are_absent},
 };
 const struct selfcheck_part selfcheck_paging = PART(paging_checks);
-
-/* --- Heap ------------------------------------------------------------------------------------ */
-
-static bool all_bytes_are(const uint8_t *p, size_t bytes, uint8_t value)
-{
-    for (size_t i = 0; i < bytes; i++)
-        if (p[i] != value)
-            return false;
-    return true;
-}
-
-static bool blocks_do_not_overlap(void)
-{
-    enum { BLOCKS = 24 };
-    uint8_t *block[BLOCKS];
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        block[i] = kmalloc(17 * (i + 1));
-        EXPECT(block[i] && va_aligned(va_of(block[i]), HEAP_ALIGN));
-        EXPECT(kmalloc_size(block[i]) >= 17 * (i + 1));
-        memset(block[i], (int)i, 17 * (i + 1));
-    }
-    for (unsigned i = 0; i < BLOCKS; i++)
-        EXPECT(all_bytes_are(block[i], 17 * (i + 1), (uint8_t)i));
-    for (unsigned i = 0; i < BLOCKS; i += 2)
-        kfree(block[i]);
-    EXPECT(heap_validate());
-    for (unsigned i = 1; i < BLOCKS; i += 2)
-        kfree(block[i]);
-    return true;
-}
-
-static bool realloc_keeps_contents(void)
-{
-    uint8_t *p = kmalloc(100);
-    EXPECT(p);
-    memset(p, 0x77, 100);
-    p = krealloc(p, 5000);
-    EXPECT(p && all_bytes_are(p, 100, 0x77));
-    p = krealloc(p, 50);
-    EXPECT(p && all_bytes_are(p, 50, 0x77));
-    kfree(p);
-    return true;
-}
-
-static bool calloc_zeroes(void)
-{
-    uint8_t *dirty = kmalloc(512);
-    EXPECT(dirty);
-    memset(dirty, 0xff, 512);
-    kfree(dirty);
-    uint8_t *p = kcalloc(64, 8);
-    EXPECT(p && all_bytes_are(p, 512, 0));
-    kfree(p);
-    return true;
-}
-
-static bool alignment_is_honoured(void)
-{
-    for (size_t align = 1; align <= 1 << 14; align <<= 2) {
-        void *p = kaligned_alloc(align, 40);
-        EXPECT(p && va_aligned(va_of(p), align));
-        kfree(p);
-    }
-    return true;
-}
-
-static bool heap_grows(void)
-{
-    uint8_t *large = kmalloc(1 << 20);
-    EXPECT(large);
-    large[0] = 1;
-    large[(1 << 20) - 1] = 2;
-    kfree(large);
-    return true;
-}
-
-static bool heap_statistics_return(void)
-{
-    struct heap_totals before, during, after;
-    heap_get_totals(&before);
-    void *p = kmalloc(1000);
-    EXPECT(p);
-    heap_get_totals(&during);
-    EXPECT(during.all.live == before.all.live + 1);
-    EXPECT(during.all.live_bytes >= before.all.live_bytes + 1000);
-    kfree(p);
-    heap_get_totals(&after);
-    EXPECT(after.all.live == before.all.live && after.all.live_bytes == before.all.live_bytes);
-    return true;
-}
-
-static bool heap_is_consistent(void)
-{
-    EXPECT(heap_validate());
-    return true;
-}
-
-static const struct selfcheck heap_checks[] = {
-    {"heap: blocks do not overlap", blocks_do_not_overlap},
-    {"heap: krealloc keeps contents", realloc_keeps_contents},
-    {"heap: kcalloc zeroes", calloc_zeroes},
-    {"heap: alignment is honoured", alignment_is_honoured},
-    {"heap: it grows", heap_grows},
-    {"heap: statistics return", heap_statistics_return},
-    {"heap: blocks are consistent", heap_is_consistent},
-};
-const struct selfcheck_part selfcheck_heap = PART(heap_checks);

@@ -57,6 +57,12 @@ static bool contents_are_kept(void)
     return true;
 }
 
+static bool objects_are_freed_elsewhere(void)
+{
+    EXPECT(passes(stress_heap, CREW_MAX, 2));
+    return true;
+}
+
 static const struct selfcheck smp_checks[] = {
     {"CPUs: calls reach each of them", calls_reach_all},
     {"CPUs: a barrier waits for each of them", barriers_reach_all},
@@ -65,5 +71,6 @@ static const struct selfcheck smp_checks[] = {
     {"CPUs: kernel ranges come and go", ranges_come_and_go},
     {"CPUs: a page that all touch is filled once", pages_are_filled_once},
     {"CPUs: frames, heap and mappings keep contents", contents_are_kept},
+    {"CPUs: objects are freed by others", objects_are_freed_elsewhere},
 };
 const struct selfcheck_part selfcheck_smp = {smp_checks, sizeof smp_checks / sizeof smp_checks[0]};

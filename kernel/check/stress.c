@@ -12,6 +12,7 @@
 #include "mm/mapper.h"
 #include "mm/pmm.h"
 #include "mm/vmm.h"
+#include "tuning.h"
 
 #define COMPLAINTS_MAX 4 /* that are said in words for each test */
 #define PART_BYTES     (1ull << 30)
@@ -97,7 +98,8 @@ static const struct stress_test tests[] = {
     {"kernel ranges come and go on all CPUs", "ranges", stress_ranges},
     {"all CPUs touch the same pages first", "touches", stress_touch},
     {"frames, heap and mappings keep contents", "operations", stress_mixed},
-    {"frames in the middle of anything", "turns", stress_interrupts},
+    {"objects are freed by other CPUs", "objects", stress_heap},
+    {"memory in the middle of anything", "turns", stress_interrupts},
     {"calls on all CPUs at once", "calls", stress_storm},
     {"barriers wait for what they interrupt", "barriers", stress_barrier},
     {"flush with a CPU that is long deaf", "flushes", stress_deaf},
@@ -107,7 +109,7 @@ static const struct stress_test tests[] = {
 /* What is in use, exact while nothing else runs. What the heap takes for its objects, or keeps, goes
  * with it, and counts as free; so does what says which frames are shared. */
 struct usage {
-    uint64_t frames, heap_bytes, blocks;
+    uint64_t frames, heap_bytes, objects;
 };
 
 static struct usage usage(void)
@@ -118,10 +120,9 @@ static struct usage usage(void)
     (void)heap_shrink();
     pmm_get_stats(&frames);
     heap_get_totals(&heap);
-    uint64_t heap_bytes = heap.all.slab_bytes + heap.reserve_bytes + heap.descriptor_bytes;
-    uint64_t heap_frames = heap_bytes / FRAME_BYTES;
-    heap_frames += vmm_share_frames();
-    return (struct usage){frames.used_kib / 4 - heap_frames, heap.all.live_bytes, heap.all.live};
+    uint64_t kib = (heap.all.slab_bytes + heap.reserve_bytes + heap.descriptor_bytes) >> 10;
+    return (struct usage){frames.used_kib / 4 - kib / 4 - vmm_share_frames(), heap.all.live_bytes,
+                          heap.all.live};
 }
 
 /* True if everything that can be checked from inside agrees. */
@@ -138,6 +139,7 @@ static bool all_is_valid(void)
 
 bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)
 {
+    uint32_t sample = tuning_sample(0);
     struct usage before = usage();
 
     crew_choose(limit);
@@ -146,8 +148,9 @@ bool stress_one(const struct stress_test *test, unsigned limit, unsigned rounds)
     test->run();
     struct usage after = usage();
     STRESS_CHECK(after.frames == before.frames);
-    STRESS_CHECK(after.heap_bytes == before.heap_bytes && after.blocks == before.blocks);
+    STRESS_CHECK(after.heap_bytes == before.heap_bytes && after.objects == before.objects);
     (void)all_is_valid();
+    (void)tuning_sample(sample);
     return stress.counts.wrong == 0;
 }
 

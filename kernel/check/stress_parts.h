@@ -57,6 +57,7 @@ void stress_protect(void);
 void stress_ranges(void);
 void stress_touch(void);
 void stress_mixed(void);
+void stress_heap(void);
 void stress_interrupts(void);
 void stress_storm(void);
 void stress_barrier(void);

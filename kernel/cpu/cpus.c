@@ -25,6 +25,7 @@
 #include "cpu/traps.h"
 #include "firmware/nodes.h"
 #include "lock.h"
+#include "mm/heap.h"
 #include "mm/vmm.h"
 #include "panic/symbols.h"
 
@@ -297,7 +298,10 @@ void cpus_start(void)
         cpu->acpi_uid = listed->acpi_uid;
         cpu->state = listed->enabled ? CPU_ABSENT : CPU_DISABLED;
     }
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         cpus_all[i].node = nodes_of_cpu(cpus_all[i].lapic_id);
+        if (nodes_count() > 1)
+            heap_set_node(i, cpus_all[i].node);
+    }
     __asm__ volatile("sti" ::: "memory");
 }

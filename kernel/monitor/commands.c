@@ -32,7 +32,13 @@ static const struct command commands[] = {
      .help = "With retire: the frame at that address, in hexadecimal, is bad and never given out\n"
              "  again, at once or when it is freed. With drain: the CPUs give back what they keep\n"
              "  for themselves."},
-    {"heap", "", "the kernel heap: used, free, allocations", .function = command_heap},
+    {"heap", "[what]", "the kernel heap: used, allocations, tuning", .function = command_heap,
+     .word = command_heap_word, .words = true,
+     .help =
+         "With classes, cpus or caches: a table of them. tune shows the settings, tune NAME\n"
+         "  VALUE sets one. shrink gives empty slabs back. check looks whether all agrees. find\n"
+         "  ADDR says what the heap has at an address, in hexadecimal. leaks, in a kernel made\n"
+         "  with DEBUG_MEMORY=1, says what is live and who allocated it."},
     {"cpus", "", "every CPU and its state, every node and its memory", .function = command_cpus},
     {"selfcheck", "", "check each layer of the memory manager again",
      .function = command_selfcheck},

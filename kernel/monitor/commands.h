@@ -46,6 +46,7 @@ const char *command_range_name(unsigned i);
 bool command_frames(const char *argument);
 const char *command_frames_word(unsigned i);
 bool command_heap(const char *argument);
+const char *command_heap_word(unsigned i);
 
 bool command_selfcheck(const char *argument);
 bool command_stress(const char *argument);

@@ -49,17 +49,15 @@ bool command_panic(const char *argument)
 
 const char *command_panic_word(unsigned i)
 {
-    size_t n;
-    const struct provocation *kinds = panic_provocations(&n);
-    return i < n ? kinds[i].name : NULL;
+    const struct provocation *kind = panic_provocation(i);
+    return kind ? kind->name : NULL;
 }
 
 void command_panic_help(void)
 {
-    size_t n;
-    const struct provocation *kinds = panic_provocations(&n);
-    for (size_t i = 0; i < n; i++)
-        kprintf("    " STYLE_NAME "%-17s" STYLE_PLAIN "  %s\n", kinds[i].name, kinds[i].help);
+    const struct provocation *kind;
+    for (unsigned i = 0; (kind = panic_provocation(i)) != NULL; i++)
+        kprintf("    " STYLE_NAME "%-17s" STYLE_PLAIN "  %s\n", kind->name, kind->help);
 }
 
 /* ---- bench ---------------------------------------------------------------------------------- */

@@ -40,13 +40,6 @@ bool command_spaces(const char *argument)
     return true;
 }
 
-bool command_heap(const char *argument)
-{
-    (void)argument;
-    report_heap();
-    return true;
-}
-
 /* ---- frames --------------------------------------------------------------------------------- */
 
 static bool retire(const char *text)

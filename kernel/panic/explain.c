@@ -5,6 +5,7 @@
 
 #include "console/print.h"
 #include "layout.h"
+#include "mm/heap_debug.h"
 #include "ranges.h"
 
 /* How far from a guard page the stack pointer of an overflow can be: a push just above it, a large
@@ -65,7 +66,7 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
                                size_t bytes)
 {
     uint64_t error = frame->error;
-    char what[96], where[RANGES_WORDS];
+    char what[96], where[RANGES_WORDS], object[256];
 
     if (cr2 < PAGE_BYTES) {
         ksnprintf(out, bytes, "null pointer access: %s address 0x%lx", access_of(error), cr2);
@@ -73,9 +74,14 @@ static void explain_page_fault(const struct trap_frame *frame, uint64_t cr2, cha
     }
     if (explain_overflow(frame, cr2, out, bytes))
         return;
+    bool present = error & FAULT_PRESENT; /* the address is only looked up: */
+    if (!present && heap_explain((const void *)(uintptr_t)cr2, object, sizeof object)) {
+        ksnprintf(out, bytes, "%s 0x%016lx: %s", access_of(error), cr2, object);
+        return;
+    }
     if (error & FAULT_RESERVED)
         ksnprintf(what, sizeof what, "%s a page whose table entry is damaged", access_of(error));
-    else if (!(error & FAULT_PRESENT))
+    else if (!present)
         ksnprintf(what, sizeof what, "%s %s", access_of(error), absent_page(VA(cr2)));
     else if (cr2 >> 63 == 0) /* SMEP and SMAP */
         ksnprintf(what, sizeof what, "%s a page that belongs to user mode", access_of(error));

@@ -18,6 +18,7 @@
 #include "panic/symbols.h"
 
 #define BACKTRACE_LINES 24
+#define WORDS           512     /* for the sentence */
 #define REBOOT_USEC     5000000 /* long enough to take a photograph */
 
 static unsigned depth; /* panics so far: the second one comes from printing the first */
@@ -193,7 +194,7 @@ static void say(const char *words)
 _Noreturn void panic(const char *format, ...)
 {
     struct cpu_control control = cpu_control();
-    char words[256];
+    char words[WORDS];
     const struct call_frame *frame = __builtin_frame_address(0);
     begin(frame->return_address, frame->rbp);
     va_list args;
@@ -216,7 +217,7 @@ bool panic_under_way(void)
 _Noreturn void panic_trap(const struct trap_frame *frame)
 {
     struct cpu_control control = cpu_control();
-    char words[256];
+    char words[WORDS];
     begin(frame->rip, frame->rbp);
     explain_trap(frame, control.cr2, words, sizeof words);
 

@@ -11,7 +11,6 @@
 #include "cpu/cpu.h"
 #include "firmware/runtime.h"
 #include "layout.h"
-#include "mm/heap_stats.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
 #include "report/facts.h"
@@ -279,18 +278,6 @@ void report_memory_map(void)
 }
 
 /* ---- the allocators ------------------------------------------------------------------------- */
-
-void report_heap(void)
-{
-    struct heap_totals totals;
-    char used[UNITS_MAX], taken[UNITS_MAX];
-
-    heap_get_totals(&totals);
-    report_row("heap", "%s used in %lu objects, of %s; %lu allocations, %lu frees",
-               units_size(used, totals.all.live_bytes), (unsigned long)totals.all.live,
-               units_size(taken, totals.all.slab_bytes), (unsigned long)totals.all.allocations,
-               (unsigned long)totals.all.frees);
-}
 
 void report_selfcheck(void)
 {

@@ -14,6 +14,10 @@ void report_spaces(void);
 void report_frames(void);
 void report_frames_whole(void);
 void report_heap(void);
+void report_heap_whole(void);
+void report_heap_classes(void);
+void report_heap_caches(void);
+void report_heap_cpus(void);
 void report_cpus(void);
 void report_selfcheck(void);
 
@@ -48,7 +52,12 @@ void report_selfcheck(void);
  *                        retired_kib, free_by_order, init_nsec}; cached: free, kept by CPUs for
  *                        themselves; retired: bad; free_by_order: what is free as the largest
  *                        aligned runs of 2^0, 2^1, ... 2^9 frames; init_nsec: pmm_init took so long
- *   heap                {used_bytes, free_bytes, live_blocks, allocations, frees, failures}
+ *   heap                {used_bytes, free_bytes, live_blocks, S, reserve_bytes, descriptor_bytes,
+ *                        shrinks, samples, samples_live, classes [{name, bytes, S}], caches, the
+ *                        same, cpus [{id, S}], tuning {reserve, depth, debug, sample}} with S: live,
+ *                        live_bytes, peak, allocations, frees, remote_frees, failures, slabs,
+ *                        slab_bytes, waste_bytes, as in mm/heap_stats.h; free_bytes: slab_bytes that
+ *                        are not live; classes and caches that were ever used
  *   boot_usec           {loader, kernel}; 0: unknown
  *   self_check          {passed, failed}
  *   stress              {passed, failed}: of all stress tests so far

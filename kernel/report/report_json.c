@@ -13,7 +13,6 @@
 #include "firmware/nodes.h"
 #include "firmware/runtime.h"
 #include "layout.h"
-#include "mm/heap_stats.h"
 #include "mm/mapper.h"
 #include "mm/pmm.h"
 #include "mm/vmm.h"
@@ -21,6 +20,7 @@
 #include "report/facts.h"
 #include "report/json.h"
 #include "report/report.h"
+#include "report/report_parts.h"
 #include "version.h"
 
 static void add_firmware(struct json *json)
@@ -270,8 +270,6 @@ static void add_page_tables(struct json *json)
 
 static void add_allocators(struct json *json, struct pmm_stats frames)
 {
-    struct heap_totals heap;
-
     json_begin_object(json, "frames");
     json_number(json, "total", frames.total_kib / 4);
     json_number(json, "used", frames.used_kib / 4);
@@ -285,16 +283,7 @@ static void add_allocators(struct json *json, struct pmm_stats frames)
     add_orders(json, PMM_ALL_NODES);
     json_number(json, "init_nsec", memory_frames_nsec());
     json_end(json);
-
-    heap_get_totals(&heap);
-    json_begin_object(json, "heap");
-    json_number(json, "used_bytes", heap.all.live_bytes);
-    json_number(json, "free_bytes", heap.all.slab_bytes - heap.all.live_bytes);
-    json_number(json, "live_blocks", heap.all.live);
-    json_number(json, "allocations", heap.all.allocations);
-    json_number(json, "frees", heap.all.frees);
-    json_number(json, "failures", heap.all.failures);
-    json_end(json);
+    report_json_heap(json);
 }
 
 static void add_results(struct json *json)

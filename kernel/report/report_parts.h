@@ -3,6 +3,7 @@
 #define QL_KERNEL_REPORT_PARTS_H
 
 #include "console/print.h"
+#include "report/json.h"
 
 #define REPORT_INDENT "  "
 
@@ -18,5 +19,8 @@ void report_page_tables(void);
 
 /* The row that tells how many CPUs run, and on how many nodes. */
 void report_processors(void);
+
+/* The member "heap" of the JSON. */
+void report_json_heap(struct json *json);
 
 #endif

@@ -27,7 +27,21 @@ KINDS = {
     "gp": (r"general protection fault", "general_protection"),
     "user-memory": (r"page fault: read of a page that is not mapped at 0x0000000000500000",
                     "user_memory"),
-    "heap-double-free": (r"heap: kfree\(0x[0-9a-f]{16}\): freed already \(a double free\)", "kfree"),
+    "heap-double-free": (r"heap: kfree\(0x[0-9a-f]{16}\): freed already \(a double free\); class 64", "heap_double_free"),
+    "heap-interior-free": (r"heap: kfree\(0x[0-9a-f]{16}\): inside an object, not at its start; class 64",
+                           "heap_interior_free"),
+    "heap-foreign-free": (r"heap: kfree\(0x[0-9a-f]{16}\): not from this heap", "heap_foreign_free"),
+    "heap-cross-free": (r"heap: object_cache_free\(0x[0-9a-f]{16}\): not of the cache that it is freed to; "
+                        r"class provoked", "heap_cross_free"),
+    "heap-overrun": (r"page fault: write to a page that is not mapped at 0x[0-9a-f]{13}000, right behind heap",
+                     "heap_overrun"),
+    "heap-sampled-freed": (r"read of 0x[0-9a-f]{16}: use after free, 3 bytes behind its start: a freed object of 64 bytes, "
+                           r"allocated by sampled\+0x\w+ < heap_sampled_freed\+0x.*, freed by heap_sampled_freed\+0x",
+                           "heap_sampled_freed"),
+    "heap-sampled-overrun": (r"write to 0x[0-9a-f]{16}: out of bounds, 1 bytes (behind its end|in front of its start): an "
+                             r"object of 64 bytes, allocated by sampled\+0x", "heap_sampled_overrun"),
+    "heap-execute": (r"page fault: instruction fetch from a page that is not executable at 0x[0-9a-f]{16}, in "
+                     r"direct map, 12 bytes inside an object of 64 bytes \(class 64\)", "command_panic"),
     "range-guard": (r"page fault: write to a page that is not mapped at 0x[0-9a-f]{13}ff8, (\d+ bytes behind "
                     r".*, )?in the guard page of provoked", "range_guard"),
     "range-overrun": (r"page fault: write to a page that is not mapped at 0x[0-9a-f]{13}004, 4 bytes behind "

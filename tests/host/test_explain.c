@@ -6,6 +6,8 @@
 #include "console/console.h"
 #include "console/serial.h"
 #include "layout.h"
+#include "mm/heap_debug.h"
+#include "mm/heap_stats.h"
 #include "options.h"
 #include "panic/explain.h"
 #include "panic/symbols.h"
@@ -79,6 +81,17 @@ static const struct vmm_run runs[] = {
     {.va = {ALLOCATED + 0x15000}, .npages = 2, .kind = VMM_IS_STACK},
 };
 
+/* An object that the heap knows all about. */
+#define SAMPLED 0xffffc00000200000ull
+
+bool heap_explain(const void *p, char *out, size_t bytes)
+{
+    if ((uint64_t)(uintptr_t)p != SAMPLED)
+        return false;
+    snprintf(out, bytes, "use after free, by the test");
+    return true;
+}
+
 bool mapper_find(vaddr_t va, struct map_range *out)
 {
     for (size_t i = 0; i < COUNT(boot_ranges); i++) {
@@ -147,6 +160,23 @@ mm_status_t vmm_next(struct vm *vm, vaddr_t *cursor, struct vmm_run *out)
     return MM_NOTFOUND;
 }
 
+/* Two objects of the heap: a live one in the direct map, a free one beside it. */
+#define OBJECT 0xffff800000003040ull
+
+bool heap_find(const void *p, struct heap_place *out)
+{
+    uint64_t offset = (uint64_t)(uintptr_t)p - OBJECT;
+    if (offset >= 128)
+        return false;
+    *out = (struct heap_place){(const void *)(OBJECT + offset / 64 * 64), 64, 3, offset < 64};
+    return true;
+}
+
+const char *heap_class_name(unsigned class)
+{
+    return class == 3 ? "64" : NULL;
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -209,6 +239,15 @@ static void page_faults_say_what_was_done_to_what(void **state)
         {FAULT_PRESENT | FAULT_FETCH, 0xffff800000002000,
          "page fault: instruction fetch from a page that is not executable at 0xffff800000002000, "
          "in direct map"},
+        {FAULT_PRESENT | FAULT_FETCH, OBJECT + 12,
+         "page fault: instruction fetch from a page that is not executable at 0xffff80000000304c, "
+         "in direct map, 12 bytes inside an object of 64 bytes (class 64)"},
+        {FAULT_PRESENT | FAULT_FETCH, OBJECT + 64,
+         "page fault: instruction fetch from a page that is not executable at 0xffff800000003080, "
+         "in direct map, in a free object of class 64"},
+        {FAULT_PRESENT | FAULT_FETCH, OBJECT + 128,
+         "page fault: instruction fetch from a page that is not executable at 0xffff8000000030c0, "
+         "in direct map"},
         {FAULT_PRESENT, 0x400000,
          "page fault: read of a page that belongs to user mode at 0x0000000000400000"},
         {FAULT_PRESENT | FAULT_WRITE, 0x400000,
@@ -225,6 +264,7 @@ static void page_faults_say_what_was_done_to_what(void **state)
          "page fault: write to a page whose table entry is damaged at 0xffffffff9d403000, in "
          "kernel "
          "rodata"},
+        {FAULT_WRITE, SAMPLED, "write to 0xffffc00000200000: use after free, by the test"},
         {0, 0, "null pointer access: read of address 0x0"},
         {FAULT_WRITE, 0xfff, "null pointer access: write to address 0xfff"},
         {FAULT_FETCH, 0x18, "null pointer access: instruction fetch from address 0x18"},
