@@ -49,7 +49,7 @@ KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
 # The calls of the heap, by short ways.
 HEAP_FAST  := heap/kmalloc.c
-MM_SRCS := early.c hhdm.c lock.c mapper.c numa.c region.c string.c \
+MM_SRCS := arena.c early.c hhdm.c lock.c mapper.c numa.c object_pool.c region.c string.c \
   $(addprefix heap/,classes.c core.c list.c node.c object_cache.c origin.c page_map.c ranges.c realloc.c refill.c release.c runs.c \
                     sample.c sample_pages.c share.c shared.c slab.c stats.c validate.c) \
   $(HEAP_FAST) \

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #pragma GCC visibility push(default)
+#include "mm/arena.h"
 #include "mm/cpu.h"
 #include "mm/heap_debug.h"
 #include "mm/heap_stats.h"

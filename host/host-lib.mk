@@ -4,8 +4,8 @@
 
 HOSTLIB      := $(BUILD)/host/libquicklime.so
 HOSTLIB_SRCS := $(patsubst %,mm/%,$(filter-out $(MM_REAL),$(MM_SRCS))) \
-                host/arena.c host/barrier.c host/callers.c host/cpus.c host/memory_map.c \
-                host/port.c host/ranges.c host/sample_pages.c host/start.c
+                host/barrier.c host/callers.c host/cpus.c host/memory_map.c \
+                host/port.c host/ram.c host/ranges.c host/sample_pages.c host/start.c
 HOSTLIB_OBJS := $(HOSTLIB_SRCS:%.c=$(BUILD)/hostlib/%.o)
 
 # The code that the kernel gets, as far as Linux allows; thread-local variables without a call.

@@ -23,9 +23,9 @@ size_t memory_map_make(uint64_t ram_bytes, struct mem_region map[MEMORY_MAP_ENTR
 /* The address of the offset-th byte of its RAM, counted upwards over the hole for devices. */
 paddr_t memory_map_address(uint64_t offset);
 
-/* --- arena.c ----------------------------------------------------------------------------------- */
+/* --- ram.c ------------------------------------------------------------------------------------- */
 
-struct arena {
+struct ram {
     void *reservation;
     uint64_t bytes;
     vaddr_t base;   /* where physical 0 is: aligned for the largest pages, and never 0 */
@@ -34,8 +34,8 @@ struct arena {
 
 /* Reserve address space for the map; only what it calls RAM can be touched.
  * errors: MM_NOMEM if the host refuses */
-mm_status_t arena_reserve(const struct mem_region *map, size_t n, struct arena *out) MUST_USE;
-void arena_release(struct arena *arena);
+mm_status_t ram_reserve(const struct mem_region *map, size_t n, struct ram *out) MUST_USE;
+void ram_release(struct ram *ram);
 
 /* --- barrier.c --------------------------------------------------------------------------------- */
 

@@ -14,7 +14,7 @@
 
 static struct {
     bool on;
-    struct arena arena;
+    struct ram ram;
     struct mem_region map[MEMORY_MAP_ENTRIES];
     size_t nmap;
     uint64_t init_ns;
@@ -124,7 +124,7 @@ int ql_host_start(size_t ram_bytes, unsigned cpus, unsigned nodes)
         return -ENOSYS;
     }
     host.nmap = memory_map_make(ram_bytes, host.map);
-    if (arena_reserve(host.map, host.nmap, &host.arena) != MM_OK) {
+    if (ram_reserve(host.map, host.nmap, &host.ram) != MM_OK) {
         say("Linux gives no address space for %zu MiB of RAM (overcommit or a limit, see "
             "ulimit -v)",
             ram_bytes >> 20);
@@ -132,7 +132,7 @@ int ql_host_start(size_t ram_bytes, unsigned cpus, unsigned nodes)
     }
     misuse_forget();
     cpus_begin();
-    hhdm_init(host.arena.base, host.arena.limit);
+    hhdm_init(host.ram.base, host.ram.limit);
     host.on = true;
     const char *what;
     mm_status_t status = start_all(ram_bytes, cpus, nodes, &what);
@@ -152,7 +152,7 @@ void ql_host_stop(void)
     paging_leave();
     cpus_stop();
     ranges_forget();
-    arena_release(&host.arena);
+    ram_release(&host.ram);
     host.on = false;
 }
 

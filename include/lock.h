@@ -41,6 +41,7 @@ enum lock_order {
     LOCK_NAMES = 34,  /* mm/vmm/names.c: adding a name */
     LOCK_SHARES = 36, /* mm/vmm/shares.c: the record of a block; one at a time */
     LOCK_FRAMES = 40, /* below the tables; the pmm itself has no lock */
+    LOCK_POOL = 42,   /* mm/object_pool.c: a pool's reserve; nothing is called under it */
     LOCK_LOG = 90,    /* kernel/console/print.c: the consoles; last, as everything may log */
 };
 

@@ -4,7 +4,7 @@
 PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux python3 \
                   ovmf qemu-system-x86 mtools gdisk
 PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-xdist u-boot-qemu \
-                  spin gcc python3-z3 python3-pycparser
+                  spin gcc python3-z3 python3-pycparser g++
 PACKAGES_DEBUG := gdb
 
 setup: $(BUILD)/.setup-build

@@ -5,11 +5,12 @@
 
 BUILD  ?= build
 HOSTCC ?= clang
+HOSTCXX ?= clang++
 HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
-                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap_classes heap_slabs heap_model heap_large heap_ranges heap_realloc heap_sample object_cache \
+                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap_classes heap_slabs heap_model heap_large heap_ranges heap_realloc heap_sample arena object_pool object_cache \
                    vmm_window vmm_units vmm vmm_user vmm_races vmm_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(patsubst %,mm/%,$(filter-out $(MM_REAL),$(MM_SRCS)))
@@ -34,6 +35,16 @@ $(BUILD)/host/%.o: %.c
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -c $< -o $@
 
 $(HOST_TESTS): $(BUILD)/host/test_%: $(BUILD)/host/tests/host/test_%.o $(HOST_COMMON)
+	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
+
+# A C++ program without a C++ library, on include/compat/.
+HOST_TESTS += $(BUILD)/host/test_compat
+HOST_OBJS  += $(BUILD)/host/tests/host/test_compat.o $(BUILD)/host/tests/host/compat_program.o
+# The address sanitizer would write cookies of arrays into its shadow, as if new were its own.
+$(BUILD)/host/tests/host/compat_program.o: tests/host/compat_program.cc
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCXX) $(subst gnu11,c++17,$(HOST_CFLAGS)) -ffreestanding -nostdinc++ -fno-exceptions -fno-rtti -fno-sanitize=address,function,vptr -c $< -o $@
+$(BUILD)/host/test_compat: $(BUILD)/host/tests/host/test_compat.o $(BUILD)/host/tests/host/compat_program.o $(HOST_COMMON)
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
@@ -114,6 +125,8 @@ MM_ALLOW_vmm    := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_ba
                    port_cpu port_misuse strcmp paging_clone paging_create_user paging_destroy \
                    paging_exchange paging_fill paging_find_empty paging_look paging_look_back paging_map \
                    paging_next_of paging_note paging_seal paging_set paging_set_prot paging_switch
+MM_ALLOW_arena  := kmalloc kmalloc_size kfree port_misuse
+MM_ALLOW_object_pool := kmalloc kmalloc_want kmalloc_size kfree port_log port_misuse
 MM_ALLOW_heap   := pmm pmm_alloc_frames pmm_free_frame pmm_free_frames pmm_get_node_stats pmm_is_used pmm_try_mark_used port_callers port_format port_log port_misuse port_symbol \
                    strcmp vmm_alloc vmm_commit vmm_decommit vmm_find vmm_free_range vmm_kernel vmm_next_range vmm_resize
 
