@@ -10,6 +10,7 @@ MACHINE ?= q35
 DISPLAY_ ?= none
 ARGS    ?=
 DEBUG   ?=
+DEBUG_MEMORY ?=
 QEMU_EXTRA ?=
 
 .DEFAULT_GOAL := help
@@ -45,14 +46,16 @@ KERNEL_SRCS := layout.c main.c options.c port.c ranges.c tuning.c \
                      pages_ranges.c pages_spaces.c pages_walk.c table.c) \
   $(addprefix monitor/,commands.c commands_check.c commands_heap.c commands_machine.c commands_memory.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
+KERNEL_SRCS += $(if $(DEBUG_MEMORY),check/leaks.c)
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user/copy_bytes.S user/payload.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
-# The calls of the heap, by short ways.
+# The calls of the heap: by short ways, or watching every object.
 HEAP_FAST  := heap/kmalloc.c
+HEAP_DEBUG := $(addprefix heap/debug/,caches.c delay.c depot.c kmalloc.c leaks.c look.c objects.c records.c store.c zones.c)
 MM_SRCS := arena.c early.c hhdm.c lock.c mapper.c numa.c object_pool.c region.c string.c \
   $(addprefix heap/,classes.c core.c list.c node.c object_cache.c origin.c page_map.c ranges.c realloc.c refill.c release.c runs.c \
                     sample.c sample_pages.c share.c shared.c slab.c stats.c validate.c) \
-  $(HEAP_FAST) \
+  $(if $(DEBUG_MEMORY),$(HEAP_DEBUG),$(HEAP_FAST)) \
   $(addprefix paging/,arguments.c change.c clone.c exchange.c locks.c map.c merge.c pool.c protect.c query.c set.c space.c \
                       validate.c) \
   $(addprefix pmm/,admin.c alloc.c alloc_long.c bit_tree.c block.c cache.c free.c pmm.c poison.c stats.c \
@@ -86,7 +89,7 @@ EFI_FLAGS_lz       := -Os
 EFI_FLAGS_lzma     := -Os
 EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
-               -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG)
+               -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG) $(if $(DEBUG_MEMORY),-DQL_DEBUG_MEMORY)
 # -O2 for what is called often; the rest is better small.
 MM_HOT      := string $(addprefix heap/,core kmalloc list object_cache refill release share shared) $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
 MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
@@ -123,8 +126,10 @@ host: host-lib ## the memory manager as a library for Linux programs, with its h
 
 ##@ Check
 test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
-	@$(MAKE) --no-print-directory efi image test-programs test-kernels mm-layering
+	@$(MAKE) --no-print-directory efi image test-programs test-bugs-programs mm-layering test-kernels
 	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run.sh $(TEST_PROGRAMS)
+
+test-bugs: test-bugs-run ## only the planted bugs: which build of the heap tells which
 
 bench-boot: setup-test $(BUILD)/bench/count.so ## count the instructions of boots, find the least memory
 	@$(MAKE) --no-print-directory efi image
@@ -163,9 +168,10 @@ help: ## this text
 	 'DISPLAY_=$(DISPLAY_)' 'QEMU display (gtk, sdl, vnc=:0, none)' \
 	 'ARGS=$(ARGS)' 'command line of the loader, for example ARGS="resolution=1920x1080 verbose"' \
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
+	 'DEBUG_MEMORY=1' 'heap that watches every object; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi host test bench-boot bench-kernel bench-frames bench-pages fuzz test-programs format compile_commands clean help
+.PHONY: run debug image efi host test test-bugs bench-boot bench-kernel bench-frames bench-pages fuzz test-programs format compile_commands clean help
 
 $(EFI_OBJS) $(STUB_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
 
@@ -229,7 +235,7 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/stub.so efi/pe.py
 	$(call say,OBJ)
 	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $< $@
-	$(Q)$(PYTHON) efi/pe.py $< $@
+	$(Q)$(PYTHON) efi/pe.py $< $@ $(if $(DEBUG_MEMORY),256)
 
 $(BUILD)/quicklime.img: $(BUILD)/BOOTX64.EFI startup.nsh $(wildcard esp/*) tests/boot/image.sh
 	$(Q)tests/boot/image.sh $(BUILD)/BOOTX64.EFI $@
@@ -240,7 +246,7 @@ $(BUILD)/bench/count.so: tests/bench/count.c | setup
 	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
 include tests/host/host.mk tests/host/efi.mk tests/fuzz/fuzz.mk tests/boot/kernels/kernels.mk
-include host/host-lib.mk tests/bench/bench.mk tests/proof/proof.mk
+include host/host-lib.mk tests/bugs/bugs.mk tests/bench/bench.mk tests/proof/proof.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
 -include $(EFI_OBJS:.o=.d) $(STUB_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

@@ -11,7 +11,7 @@ HOSTLIB_OBJS := $(HOSTLIB_SRCS:%.c=$(BUILD)/hostlib/%.o)
 # The code that the kernel gets, as far as Linux allows; thread-local variables without a call.
 HOSTLIB_CFLAGS := -std=gnu11 -O2 -g -fPIC -ftls-model=initial-exec -DQL_HOST -Iinclude \
                   -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-common \
-                  -fstack-protector-strong $(WARN) -MMD -MP $(if $(DEBUG),-DQL_DEBUG)
+                  -fstack-protector-strong $(WARN) -MMD -MP $(if $(DEBUG),-DQL_DEBUG) $(if $(DEBUG_MEMORY),-DQL_DEBUG_MEMORY)
 $(BUILD)/hostlib/mm/%.o: HOSTLIB_CFLAGS += -mno-red-zone -mgeneral-regs-only -fno-builtin \
                                            -fvisibility=hidden -include host/export.h
 $(BUILD)/hostlib/host/%.o: HOSTLIB_CFLAGS += -D_GNU_SOURCE -Ihost

@@ -5,6 +5,7 @@
 #include "bench/bench.h"
 #include "boot/context.h"
 #include "boot/memory.h"
+#include "check/leaks.h"
 #include "check/selfcheck.h"
 #include "check/stress.h"
 #include "console/console.h"
@@ -113,6 +114,7 @@ _Noreturn void kmain(void)
     stress_if_asked();
     bench_if_asked();
     print_reports();
+    leaks_begin();
     leave_if_asked();
     monitor_run();
 }

@@ -4,6 +4,7 @@
  * CPUs are stopped first: firmware and chipset expect one that runs. */
 #include "firmware/power.h"
 
+#include "check/leaks.h"
 #include "console/print.h"
 #include "cpu/cpu.h"
 #include "cpu/stop.h"
@@ -11,6 +12,7 @@
 #include "firmware/runtime.h"
 #include "io.h"
 
+#define LEAKS            20 /* stacks that are said at most */
 #define DEBUG_EXIT_PORT  0xf4
 #define RESET_CONTROL    0xcf9
 #define KEYBOARD_STATUS  0x64
@@ -57,6 +59,7 @@ static void triple_fault(void)
 
 _Noreturn void power_off(void)
 {
+    leaks_report(LEAKS);
     stop_others(false, 0, 0);
     if (runtime_can_shut_down())
         kprintf("power off: firmware %s\n", runtime_reset(RUNTIME_RESET_SHUTDOWN));
@@ -68,6 +71,7 @@ _Noreturn void power_off(void)
 
 _Noreturn void power_reboot(void)
 {
+    leaks_report(LEAKS);
     stop_others(false, 0, 0);
     kprintf("reboot: firmware %s\n", runtime_reset(RUNTIME_RESET_COLD));
     acpi_reset();

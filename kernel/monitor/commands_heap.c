@@ -1,5 +1,6 @@
 /* Owns: the command heap: what the heap has done, and what can be done to it.
  * Relies on: the report, tuning.c. Stage: the last one. */
+#include "check/leaks.h"
 #include "console/print.h"
 #include "console/style.h"
 #include "mm/heap_stats.h"
@@ -18,6 +19,7 @@ static bool show_tuning(void)
 }
 
 #define WORD_MAX 16
+#define LEAKS    20 /* stacks */
 
 /* The first word of a text, as far as there is room; returns what follows it. */
 static const char *cut(const char *text, char word[WORD_MAX])
@@ -65,6 +67,19 @@ static bool find(const char *text)
     return true;
 }
 
+#ifdef QL_DEBUG_MEMORY
+static void leaks(void)
+{
+    leaks_report(LEAKS);
+}
+
+/* So that there is something to see. */
+static void forget(void)
+{
+    kprintf("The object at 0x%lx is forgotten.\n", (unsigned long)va_number(va_of(kmalloc(100))));
+}
+#endif
+
 static const struct {
     const char *name;
     void (*show)(void); /* takes nothing */
@@ -77,6 +92,10 @@ static const struct {
     {"shrink", .show = shrink},
     {"check", .show = check},
     {"find", .act = find},
+#ifdef QL_DEBUG_MEMORY
+    {"leaks", .show = leaks},
+    {"forget", .show = forget},
+#endif
 };
 #define PARTS (sizeof parts / sizeof parts[0])
 

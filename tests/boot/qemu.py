@@ -23,6 +23,8 @@ IMAGE = os.path.join(BUILD, "quicklime.img")
 OVMF = "/usr/share/ovmf/OVMF.fd"
 UBOOT = "/usr/lib/u-boot/qemu-x86_64/u-boot.rom"
 LIMIT = float(os.environ.get("QL_BOOT_SECONDS", "120"))
+KASAN = bool(os.environ.get("QL_KASAN"))  # the kernel is one that takes an eighth of RAM to watch the rest
+SLOWER = float(os.environ.get("QL_SLOWER", "1"))  # so many times as long as usual may all take
 
 
 class Timeout(AssertionError):
@@ -47,8 +49,8 @@ class Machine:
     "usb" (OVMF, a stick) or "u-boot" (virtio disk). arguments are LoadOptions and need "kernel"."""
 
     def __init__(self, firmware="kernel", machine="q35", cpu="max", memory=256, smp=1, arguments="",
-                 disk=IMAGE, extra=(), screen=True, serial=True, limit=LIMIT):
-        self.limit = limit
+                 disk=IMAGE, extra=(), screen=True, serial=True, limit=LIMIT, efi=None):
+        self.limit = limit * SLOWER
         self.text = ""
         self.directory = tempfile.mkdtemp(prefix="quicklime-")
         self.qmp_path = os.path.join(self.directory, "qmp")
@@ -58,7 +60,7 @@ class Machine:
                    "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         command += ["-vga", "std"] if screen else ["-vga", "none"]
-        command += self._firmware(firmware, disk, arguments) + list(extra)
+        command += self._firmware(firmware, disk, arguments, efi) + list(extra)
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
@@ -66,13 +68,13 @@ class Machine:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
-    def _firmware(self, firmware, disk, arguments):
+    def _firmware(self, firmware, disk, arguments, efi):
         if os.path.isdir(disk):
             drive = f"file=fat:rw:{disk},format=raw"
         else:
             drive = f"file={disk},format=raw,snapshot=on"
         if firmware == "kernel":
-            return ["-bios", OVMF, "-kernel", EFI, "-append", arguments]
+            return ["-bios", OVMF, "-kernel", efi or EFI, "-append", arguments]
         if firmware == "disk":
             return ["-bios", OVMF, "-drive", drive]
         if firmware == "usb":
@@ -108,7 +110,7 @@ class Machine:
 
     def expect(self, pattern, start=0, limit=None):
         """Wait until the regular expression is on the serial line from offset start; the match."""
-        end = time.monotonic() + (limit or self.limit)
+        end = time.monotonic() + (limit * SLOWER if limit else self.limit)
         with self.changed:
             while True:
                 match = re.compile(pattern).search(self.text, start)
@@ -135,7 +137,7 @@ class Machine:
     def wait(self, limit=None):
         """The exit status of QEMU, which must end by itself."""
         try:
-            status = self.process.wait(limit or self.limit)
+            status = self.process.wait(limit * SLOWER if limit else self.limit)
         except subprocess.TimeoutExpired:
             raise Timeout(f"the machine did not switch off; {self.tail()}") from None
         self.reader.join(10)

@@ -20,7 +20,7 @@ HOST_COMMON     := $(HOST_MM_SRCS:%.c=$(BUILD)/host/%.o) $(HOST_RIG_SRCS:%.c=$(B
 HOST_OBJS       := $(HOST_COMMON) $(HOST_TEST_NAMES:%=$(BUILD)/host/tests/host/test_%.o)
 
 HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-HOST_CFLAGS   := -std=gnu11 -O1 -g -D_GNU_SOURCE -DQL_HOST -DQL_DEBUG $(HOST_SANITIZE) -fno-omit-frame-pointer \
+HOST_CFLAGS   := -std=gnu11 -O1 -g -D_GNU_SOURCE -DQL_HOST -DQL_DEBUG $(if $(DEBUG_MEMORY),-DQL_DEBUG_MEMORY) $(HOST_SANITIZE) -fno-omit-frame-pointer \
                  -Iinclude -Itests/host -Wall -Wextra -Wshadow -Wthread-safety -Werror -MMD -MP
 # The k-th allocation fails by way of the linker: see machine.c.
 HOST_WRAPPED  := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_batch ranges_alloc ranges_resize
@@ -48,7 +48,7 @@ $(BUILD)/host/test_compat: $(BUILD)/host/tests/host/test_compat.o $(BUILD)/host/
 	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
 
 # ---- several CPUs: the same mm/, with the thread sanitizer ----------------------------------------
-HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_object_cache smp_paging smp_tables smp_states \
+HOST_TSAN_NAMES := smp_lock smp_pmm smp_pmm_meddle smp_heap smp_heap_watched smp_object_cache smp_paging smp_tables smp_states \
                    smp_vmm_units smp_vmm
 HOST_TSAN_TESTS := $(HOST_TSAN_NAMES:%=$(BUILD)/host-tsan/test_%)
 HOST_TSAN_COMMON := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-tsan/%)
@@ -83,7 +83,34 @@ $(HOST_FAST_TESTS): $(BUILD)/host-fast/test_%_fast: $(BUILD)/host-fast/tests/hos
 HOST_TESTS += $(HOST_FAST_TESTS)
 -include $(HOST_FAST_OBJS:.o=.d)
 
-# ---- with a count of the basic blocks that are run through -----------------------------------------
+# ---- the heap of a debug build, whatever this build is ---------------------------------------------
+HOST_DEBUG_NAMES := heap_debug heap_model heap_realloc arena object_pool object_cache
+HOST_DEBUG_TESTS := $(HOST_DEBUG_NAMES:%=$(BUILD)/host-debug/test_%)
+HOST_DEBUG_COMMON := $(filter-out $(HEAP_FAST:%.c=$(BUILD)/host-debug/mm/%.o),$(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-debug/%)) \
+                     $(if $(DEBUG_MEMORY),,$(HEAP_DEBUG:%.c=$(BUILD)/host-debug/mm/%.o))
+HOST_DEBUG_OBJS  := $(HOST_DEBUG_COMMON) $(HOST_DEBUG_NAMES:%=$(BUILD)/host-debug/tests/host/test_%.o)
+
+$(BUILD)/host-debug/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -DQL_DEBUG_MEMORY -c $< -o $@
+
+$(HOST_DEBUG_TESTS): $(BUILD)/host-debug/test_%: $(BUILD)/host-debug/tests/host/test_%.o $(HOST_DEBUG_COMMON)
+	$(Q)$(HOSTCC) $(HOST_LDFLAGS) $^ $(HOST_LIBS) -o $@
+
+HOST_DEBUG_TSAN_TESTS := $(BUILD)/host-debug-tsan/test_smp_heap_watched
+HOST_DEBUG_TSAN_OBJS  := $(HOST_DEBUG_COMMON:$(BUILD)/host-debug/%=$(BUILD)/host-debug-tsan/%) \
+                         $(BUILD)/host-debug-tsan/tests/host/test_smp_heap_watched.o
+$(BUILD)/host-debug-tsan/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_CFLAGS)) -DQL_DEBUG_MEMORY $(HOST_TSAN) -c $< -o $@
+
+$(HOST_DEBUG_TSAN_TESTS): $(HOST_DEBUG_TSAN_OBJS)
+	$(Q)$(HOSTCC) $(filter-out $(HOST_SANITIZE),$(HOST_LDFLAGS)) $(HOST_TSAN) $^ $(HOST_LIBS) -o $@
+
+HOST_TESTS += $(HOST_DEBUG_TESTS) $(HOST_DEBUG_TSAN_TESTS)
+-include $(HOST_DEBUG_OBJS:.o=.d) $(HOST_DEBUG_TSAN_OBJS:.o=.d)
+
+# ---- and with a count of the basic blocks that are run through -----------------------------------------
 HOST_COUNT_TEST := $(BUILD)/host-count/test_heap_growth
 HOST_COUNT_OBJS := $(HOST_COMMON:$(BUILD)/host/%=$(BUILD)/host-count/%) \
                    $(BUILD)/host-count/tests/host/test_heap_growth.o
