@@ -1,6 +1,6 @@
 # Quicklime: one EFI file that boots a machine and manages its memory. `make help` lists the targets.
 
-BUILD   := build
+BUILD   := build$(if $(KASAN),/kasan)
 CLANG   ?= clang
 PYTHON  := /usr/bin/python3
 MEM     ?= 256
@@ -10,7 +10,8 @@ MACHINE ?= q35
 DISPLAY_ ?= none
 ARGS    ?=
 DEBUG   ?=
-DEBUG_MEMORY ?=
+KASAN   ?=
+DEBUG_MEMORY ?= $(KASAN)
 QEMU_EXTRA ?=
 
 .DEFAULT_GOAL := help
@@ -47,6 +48,7 @@ KERNEL_SRCS := layout.c main.c options.c port.c ranges.c tuning.c \
   $(addprefix monitor/,commands.c commands_check.c commands_heap.c commands_machine.c commands_memory.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
 KERNEL_SRCS += $(if $(DEBUG_MEMORY),check/leaks.c)
+KERNEL_SRCS += $(if $(KASAN),$(addprefix kasan/,bugs.c check.c corpus.c planted.c report.c selfcheck_kasan.c shadow.c))
 KERNEL_ASMS := boot/entry.S console/fonts.S cpu/ap_entry.S cpu/trap_stubs.S user/copy_bytes.S user/payload.S
 FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S embeds these
 # The calls of the heap: by short ways, or watching every object.
@@ -96,8 +98,19 @@ MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(
 MM_FLAGS_kmalloc := -fomit-frame-pointer -fno-stack-protector
 MM_FLAGS_object_cache := $(MM_FLAGS_kmalloc)
 MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
+# Every access asks whether it may be (docs/kasan.md), but for those of the memory functions, which ask themselves.
+# The first line of -mllvm: by calls, so that the answer can be "yes" before there is a shadow; the second: nor
+# does the compiler know where that is.
+KASAN_PLAIN := string heap/debug/zones kasan/shadow kasan/check kasan/report
+KASAN_CALLS := -fsanitize=kernel-address -mllvm -asan-instrumentation-with-call-threshold=0 \
+               -mllvm -asan-max-inline-poisoning-size=0 -mllvm -asan-force-dynamic-shadow=1 \
+               -mllvm -asan-stack=1 -mllvm -asan-globals=1 -mllvm -asan-use-after-scope=1
+ifdef KASAN
+CORE_CFLAGS += -DQL_KASAN
+KASAN_CHECK  = $(if $(filter $(KASAN_PLAIN),$*),,$(KASAN_CALLS))
+endif
 # What our hot files are measured against is compiled as they are.
-KERNEL_HOT    := bench/frames_scan bench/pages_walk
+KERNEL_HOT    := bench/frames_scan bench/pages_walk kasan/check kasan/shadow
 KERNEL_CFLAGS  = $(CORE_CFLAGS) $(if $(filter $(KERNEL_HOT),$*),-O2,-Oz) -Ikernel
 EFI_LDFLAGS := -m elf_x86_64 -shared -Bsymbolic -nostdlib -z text -z max-page-size=4096 -z norelro \
                -z noexecstack --no-undefined --build-id=none --hash-style=sysv --gc-sections --icf=safe -O2 \
@@ -126,8 +139,8 @@ host: host-lib ## the memory manager as a library for Linux programs, with its h
 
 ##@ Check
 test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
-	@$(MAKE) --no-print-directory efi image test-programs test-bugs-programs mm-layering test-kernels
-	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run.sh $(TEST_PROGRAMS)
+	@$(MAKE) --no-print-directory efi image $(if $(KASAN),,test-programs test-bugs-programs mm-layering) test-kernels
+	@BUILD=$(BUILD) PYTHON=$(PYTHON) $(if $(KASAN),QL_KASAN=1 QL_SLOWER=5 tests/run.sh,tests/run.sh $(TEST_PROGRAMS))
 
 test-bugs: test-bugs-run ## only the planted bugs: which build of the heap tells which
 
@@ -168,6 +181,7 @@ help: ## this text
 	 'DISPLAY_=$(DISPLAY_)' 'QEMU display (gtk, sdl, vnc=:0, none)' \
 	 'ARGS=$(ARGS)' 'command line of the loader, for example ARGS="resolution=1920x1080 verbose"' \
 	 'DEBUG=1' 'kernel that checks its locks; give it a BUILD of its own' \
+	 'KASAN=1' 'kernel that checks every access of its own to memory; BUILD is build/kasan then' \
 	 'DEBUG_MEMORY=1' 'heap that watches every object; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
@@ -179,7 +193,7 @@ $(EFI_OBJS) $(STUB_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in 
 $(BUILD)/kernel/%.o: kernel/%.c | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CLANG) $(KERNEL_CFLAGS) -MJ $@.json -c $< -o $@
+	$(Q)$(CLANG) $(KERNEL_CFLAGS) $(KASAN_CHECK) -MJ $@.json -c $< -o $@
 $(BUILD)/kernel/%.S.o: kernel/%.S | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -187,7 +201,7 @@ $(BUILD)/kernel/%.S.o: kernel/%.S | setup
 $(BUILD)/mm/%.o: mm/%.c | setup
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CLANG) $(MM_CFLAGS) -MJ $@.json -c $< -o $@
+	$(Q)$(CLANG) $(MM_CFLAGS) $(KASAN_CHECK) -MJ $@.json -c $< -o $@
 
 # Linked twice: the first image gives the addresses for the symbol table that the second carries.
 $(BUILD)/kernel.elf: $(KERNEL_OBJS) $(MM_OBJS) kernel/kernel.ld kernel/panic/symbols.awk
@@ -235,7 +249,7 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/stub.so efi/pe.py
 	$(call say,OBJ)
 	$(Q)objcopy --strip-all --target efi-app-x86_64 --section-alignment 4096 --file-alignment 512 \
 	 $(PE_SECTIONS:%=-j %) $< $@
-	$(Q)$(PYTHON) efi/pe.py $< $@ $(if $(DEBUG_MEMORY),256)
+	$(Q)$(PYTHON) efi/pe.py $< $@ $(if $(KASAN),1024,$(if $(DEBUG_MEMORY),256))
 
 $(BUILD)/quicklime.img: $(BUILD)/BOOTX64.EFI startup.nsh $(wildcard esp/*) tests/boot/image.sh
 	$(Q)tests/boot/image.sh $(BUILD)/BOOTX64.EFI $@

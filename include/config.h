@@ -3,12 +3,16 @@
 #ifndef QL_CONFIG_H
 #define QL_CONFIG_H
 
-/* Bytes of the kernel's boot stack, a multiple of 4096; 16 KiB .. 1 MiB. */
+/* Bytes of the kernel's boot stack, a multiple of 4096; 16 KiB .. 1 MiB. And of each interrupt stack
+ * (double fault, NMI, machine check), a multiple of 4096; from 8 KiB. A build that checks every
+ * access has zones between variables. */
+#ifndef QL_KASAN
 #define CONFIG_BOOT_STACK_BYTES 0x8000
-
-/* Bytes of each interrupt stack (double fault, NMI, machine check), a
- * multiple of 4096; from 8 KiB. */
-#define CONFIG_IST_STACK_BYTES 0x4000
+#define CONFIG_IST_STACK_BYTES  0x4000
+#else
+#define CONFIG_BOOT_STACK_BYTES 0x20000
+#define CONFIG_IST_STACK_BYTES  0x8000
+#endif
 
 /* Bytes of the early (bump) arena, which holds the boot context: 72 for each memory map entry (24
  * for the copy, twice that for normalising it), 16 for each CPU, the EFI memory map. 64 KiB .. 1
@@ -44,7 +48,11 @@
 
 /* One in so many objects is put on a page of its own between guard pages; 0: none; else 16 ..
  * 16777216. Boot argument heap_sample=. */
+#ifndef QL_KASAN
 #define CONFIG_HEAP_SAMPLE_RATE 65536
+#else /* it sees more of objects that are not sampled: their last byte */
+#define CONFIG_HEAP_SAMPLE_RATE 0
+#endif
 
 /* Pages for such objects, live or freed: 16 .. 250; each costs 208 bytes, and a page while an object
  * is live. */
@@ -66,6 +74,10 @@
 /* Translations that are flushed one by one (invlpg); for more, all are: one invlpg costs about what
  * reloading 20 to 30 translations does. 1 .. 512. */
 #define CONFIG_TLB_FLUSH_PAGES 32
+
+/* Bytes of RAM that a build with KASAN=1 watches, the lowest ones; an eighth of that is taken for it.
+ * 0 .. 1 TiB */
+#define CONFIG_KASAN_RAM_BYTES (20ull << 30)
 
 /* Text cells the framebuffer console can hold: 4 bytes each in .bss. */
 #define CONFIG_CONSOLE_COLUMNS 256

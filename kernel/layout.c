@@ -23,6 +23,7 @@ extern struct boot_stack_memory {
 } boot_stack_memory;
 __attribute__((section(".bss.stacks"),
                aligned(LAYOUT_PAGE))) struct boot_stack_memory boot_stack_memory;
+_Static_assert(sizeof boot_stack_memory == LAYOUT_BOOT_STACKS_BYTES, "layout.h");
 _Static_assert(offsetof(struct boot_stack_memory, bytes) == LAYOUT_PAGE, "entry.S");
 
 #define BASE(array)                  \

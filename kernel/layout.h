@@ -6,6 +6,10 @@
 
 #define LAYOUT_PAGE 4096
 
+/* All stacks of the boot CPU, with the page in front of each. */
+#define LAYOUT_BOOT_STACKS_BYTES \
+    (LAYOUT_PAGE + CONFIG_BOOT_STACK_BYTES + 3 * (LAYOUT_PAGE + CONFIG_IST_STACK_BYTES))
+
 #ifndef __ASSEMBLER__
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 # Installs what is missing on a Debian machine, once; elsewhere prints the list and stops.
-# Each set has a stamp, so a build that is set up costs nothing.
+# Each set has a stamp, so a build that is set up costs nothing. The stamps of all builds are in one place.
 
 PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux python3 \
                   ovmf qemu-system-x86 mtools gdisk
@@ -7,14 +7,14 @@ PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest
                   spin gcc python3-z3 python3-pycparser g++
 PACKAGES_DEBUG := gdb
 
-setup: $(BUILD)/.setup-build
-setup-test: $(BUILD)/.setup-test
-setup-debug: $(BUILD)/.setup-debug
-$(BUILD)/.setup-build: PACKAGES := $(PACKAGES_BUILD)
-$(BUILD)/.setup-test: PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TEST)
-$(BUILD)/.setup-debug: PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_DEBUG)
+setup: build/.setup-build
+setup-test: build/.setup-test
+setup-debug: build/.setup-debug
+build/.setup-build: PACKAGES := $(PACKAGES_BUILD)
+build/.setup-test: PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_TEST)
+build/.setup-debug: PACKAGES := $(PACKAGES_BUILD) $(PACKAGES_DEBUG)
 
-$(BUILD)/.setup-%: tests/setup.mk tests/install.sh
+build/.setup-%: tests/setup.mk tests/install.sh
 	@tests/install.sh $(PACKAGES)
 	@mkdir -p $(@D) && touch $@
 

@@ -26,6 +26,15 @@ kernel_entry:
     shrq $32, %rdx
     movl $MSR_GS_BASE, %ecx
     wrmsr
+#ifdef QL_KASAN
+    /* The shadow of an address of our stack is at an eighth of the address plus this. */
+    leaq boot_stack_memory(%rip), %rax
+    shrq $3, %rax
+    leaq kasan_early_shadow(%rip), %rdx
+    subq %rax, %rdx
+    movq %rdx, __asan_shadow_memory_dynamic_address(%rip)
+    .hidden kasan_early_shadow, __asan_shadow_memory_dynamic_address
+#endif
     xorl %ebp, %ebp                     /* where every backtrace ends */
     call kmain
     ud2

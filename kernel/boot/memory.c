@@ -12,6 +12,7 @@
 #include "console/console.h"
 #include "cpu/cpu.h"
 #include "cpu/cpus.h"
+#include "kasan/kasan.h"
 #include "layout.h"
 #include "mm/early.h"
 #include "mm/heap.h"
@@ -178,7 +179,9 @@ void memory_take_over(void)
 
     open_frames();
     build_tables();
+    kasan_map();
     switch_tables();
+    kasan_start();
     map_screen();
     audit_tables();
     if (cpus_adopt())

@@ -296,7 +296,7 @@ static const struct provocation provocations[] = {
 
 const struct provocation *panic_provocation(unsigned i)
 {
-    return i < PROVOCATIONS ? &provocations[i] : NULL;
+    return i < PROVOCATIONS ? &provocations[i] : kasan_provocation(i - PROVOCATIONS);
 }
 
 static const struct provocation *find(const char *kind, size_t length)

@@ -14,6 +14,16 @@ struct provocation {
 /* All kinds by number, the plain panic ("plain") first; NULL behind the last. */
 const struct provocation *panic_provocation(unsigned i);
 
+/* Those of a build that checks every access. */
+#ifdef QL_KASAN
+const struct provocation *kasan_provocation(unsigned i);
+#else
+static inline const struct provocation *kasan_provocation(unsigned i)
+{
+    (void)i;
+    return NULL;
+}
+#endif
 
 /* Do what "KIND" says, or "KIND cpu=N" on that CPU; NULL and "" mean the plain panic. Returns only
  * if there is no such kind or CPU. */

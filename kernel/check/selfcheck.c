@@ -157,6 +157,9 @@ struct selfcheck_result selfcheck_run(void)
     run_part(&selfcheck_faults);
     run_part(&selfcheck_smp);
     run_part(&selfcheck_user);
+#ifdef QL_KASAN
+    run_part(&selfcheck_kasan);
+#endif
     (void)tuning_sample(sample);
     kprintf("self-check: %u passed, %u failed\n", last.passed, last.failed);
     return last;

@@ -20,7 +20,7 @@ struct selfcheck_part {
 };
 
 extern const struct selfcheck_part selfcheck_cpu, selfcheck_faults, selfcheck_frames,
-    selfcheck_paging, selfcheck_vmm, selfcheck_heap, selfcheck_smp, selfcheck_user;
+    selfcheck_paging, selfcheck_vmm, selfcheck_heap, selfcheck_smp, selfcheck_user, selfcheck_kasan;
 
 /* Remember what was wrong, for the failure's line. Always false. */
 bool selfcheck_fail(const char *condition, int line);

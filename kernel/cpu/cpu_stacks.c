@@ -4,6 +4,7 @@
 
 #include "console/print.h"
 #include "mm/hhdm.h"
+#include "mm/kasan.h"
 #include "mm/pmm.h"
 #include "mm/string.h"
 #include "mm/vmm.h"
@@ -42,6 +43,11 @@ mm_status_t cpu_stacks_create(unsigned cpu, const struct cpu_stacks **stacks,
             return status;
         }
         page->stacks.stack[i].bytes = bytes;
+        status = kasan_watch(page->stacks.stack[i].base, bytes / PAGE_BYTES);
+        if (status != MM_OK) {
+            free_stacks(page, i + 1);
+            return status;
+        }
     }
     *stacks = &page->stacks;
     *segments = &page->segments;

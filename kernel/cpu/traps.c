@@ -9,6 +9,7 @@
 #include "cpu/gdt.h"
 #include "cpu/ring3.h"
 #include "layout.h"
+#include "mm/kasan.h"
 #include "panic/panic.h"
 #include "user/thread.h"
 
@@ -89,6 +90,8 @@ bool traps_try(void (*function)(void *), void *argument, struct trap_frame *caug
     bool returned = traps_call(function, argument, &cpu->trap_resume);
     cpu->trap_resume = outer;
     cpu->trap_caught = outer_caught;
+    if (!returned)
+        kasan_stack_left();
     return returned;
 }
 

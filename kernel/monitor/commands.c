@@ -56,6 +56,10 @@ static const struct command commands[] = {
     {"panic", "[kind [cpu=N]]", "break something on purpose", .function = command_panic,
      .word = command_panic_word, .words = true, .more_help = command_panic_help,
      .help = "Ends in the panic screen, with cpu= on that CPU. The kinds:"},
+#ifdef QL_KASAN
+    {"bugs", "", "use the heap wrongly in many ways, and see what is told",
+     .function = command_bugs, .help = "The heap is damaged afterwards."},
+#endif
     {"clear", "", "an empty screen; also Ctrl-L", .function = command_clear},
     {"reboot", "", "restart the machine", .function = command_reboot},
     {"poweroff", "", "switch the machine off", .function = command_poweroff},

@@ -56,5 +56,6 @@ bool command_bench(const char *argument);
 bool command_panic(const char *argument);
 const char *command_panic_word(unsigned i);
 void command_panic_help(void);
+bool command_bugs(const char *argument); /* in a build with KASAN=1 */
 
 #endif

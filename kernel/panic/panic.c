@@ -10,6 +10,7 @@
 #include "cpu/stop.h"
 #include "firmware/power.h"
 #include "firmware/runtime.h"
+#include "kasan/kasan.h"
 #include "layout.h"
 #include "lock.h"
 #include "mm/string.h"
@@ -173,6 +174,7 @@ static void begin(uint64_t rip, uint64_t rbp)
     __asm__ volatile("cli");
     stop_others(true, rip, rbp); /* if another CPU panics already, this one ends here */
     depth++;
+    kasan_stop();
     if (depth > 2)
         cpu_halt();
     traps_forget_try();

@@ -12,6 +12,7 @@
 #include "cpu/cpus.h"
 #include "cpu/lapic.h"
 #include "cpu/ring3.h"
+#include "mm/kasan.h"
 #include "mm/port.h"
 #include "user/fault.h"
 #include "user/syscall.h"
@@ -60,6 +61,7 @@ static void run(void *argument)
     if (keys)
         cpu_set_pkru(thread->pkru);
     ring3_enter(&thread->registers);
+    kasan_stack_left();
     if (keys)
         cpu_set_pkru(0);
     cpu->user = NULL;

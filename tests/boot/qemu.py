@@ -51,6 +51,7 @@ class Machine:
     def __init__(self, firmware="kernel", machine="q35", cpu="max", memory=256, smp=1, arguments="",
                  disk=IMAGE, extra=(), screen=True, serial=True, limit=LIMIT, efi=None):
         self.limit = limit * SLOWER
+        self.efi = efi or EFI
         self.text = ""
         self.directory = tempfile.mkdtemp(prefix="quicklime-")
         self.qmp_path = os.path.join(self.directory, "qmp")
@@ -60,7 +61,7 @@ class Machine:
                    "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         command += ["-vga", "std"] if screen else ["-vga", "none"]
-        command += self._firmware(firmware, disk, arguments, efi) + list(extra)
+        command += self._firmware(firmware, disk, arguments) + list(extra)
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
@@ -68,13 +69,13 @@ class Machine:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
-    def _firmware(self, firmware, disk, arguments, efi):
+    def _firmware(self, firmware, disk, arguments):
         if os.path.isdir(disk):
             drive = f"file=fat:rw:{disk},format=raw"
         else:
             drive = f"file={disk},format=raw,snapshot=on"
         if firmware == "kernel":
-            return ["-bios", OVMF, "-kernel", efi or EFI, "-append", arguments]
+            return ["-bios", OVMF, "-kernel", self.efi, "-append", arguments]
         if firmware == "disk":
             return ["-bios", OVMF, "-drive", drive]
         if firmware == "usb":
