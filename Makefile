@@ -135,11 +135,11 @@ image: $(BUILD)/quicklime.img ## a GPT disk with an EFI system partition, for a 
 
 efi: $(BUILD)/BOOTX64.EFI ## only build the EFI file
 
-host: host-lib ## the memory manager as a library for Linux programs, with its headers
+host: host-lib $(if $(DEBUG_MEMORY),,host-malloc) ## the memory manager and its heap as libraries for Linux programs, with headers
 
 ##@ Check
-test: setup-test ## everything: host unit tests, PE and ELF checks, real boots
-	@$(MAKE) --no-print-directory efi image $(if $(KASAN),,test-programs test-bugs-programs mm-layering) test-kernels
+test: setup-test ## everything: host unit tests, real programs on our malloc, PE and ELF checks, real boots
+	@$(MAKE) --no-print-directory efi image $(if $(KASAN),,test-programs test-bugs-programs $(if $(DEBUG_MEMORY),,malloc-programs) mm-layering) test-kernels
 	@BUILD=$(BUILD) PYTHON=$(PYTHON) $(if $(KASAN),QL_KASAN=1 QL_SLOWER=5 tests/run.sh,tests/run.sh $(TEST_PROGRAMS))
 
 test-bugs: test-bugs-run ## only the planted bugs: which build of the heap tells which
@@ -260,7 +260,7 @@ $(BUILD)/bench/count.so: tests/bench/count.c | setup
 	$(Q)$(CLANG) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -fPIC -shared $< -o $@
 
 include tests/host/host.mk tests/host/efi.mk tests/fuzz/fuzz.mk tests/boot/kernels/kernels.mk
-include host/host-lib.mk tests/bugs/bugs.mk tests/bench/bench.mk tests/proof/proof.mk
+include host/host-lib.mk host/malloc.mk tests/bugs/bugs.mk tests/bench/bench.mk tests/proof/proof.mk tests/programs/programs.mk
 TEST_PROGRAMS := $(HOST_TESTS) $(HOST_EFI_TESTS)
 test-programs: $(TEST_PROGRAMS) | setup-test
 -include $(EFI_OBJS:.o=.d) $(STUB_OBJS:.o=.d) $(KERNEL_OBJS:.o=.d) $(MM_OBJS:.o=.d)

@@ -69,7 +69,9 @@
 #define CONFIG_PMM_ZONES_MAX 8
 
 /* CPUs the kernel can run on, a multiple of 64; each costs some per-CPU data. 64 .. 1024. */
+#ifndef CONFIG_CPUS_MAX
 #define CONFIG_CPUS_MAX 256
+#endif
 
 /* Translations that are flushed one by one (invlpg); for more, all are: one invlpg costs about what
  * reloading 20 to 30 translations does. 1 .. 512. */

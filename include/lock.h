@@ -129,9 +129,18 @@ static inline void irq_restore(irq_state_t state)
 #endif
 }
 
-/* Acquire order: what the last holder wrote is seen. */
+/* Acquire order: what the last holder wrote is seen. Where a host may take the CPU away from those who
+ * wait (QL_LOCK_UNFAIR), nobody waits for one of them in particular. */
 static inline void ticket_take(struct ticket *t)
 {
+#ifdef QL_LOCK_UNFAIR
+    for (;; port_relax()) {
+        uint32_t free = __atomic_load_n(&t->serving, __ATOMIC_RELAXED);
+        if (__atomic_compare_exchange_n(&t->next, &(uint32_t){free}, free + 1, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return;
+    }
+#endif
     uint32_t mine = __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED);
     while (__atomic_load_n(&t->serving, __ATOMIC_ACQUIRE) != mine)
         port_relax();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run every test: the host unit tests (cmocka), then proofs and real boots (pytest). Called by `make test`
+# Run every test: the host unit tests (cmocka), then proofs, real programs and real boots (pytest). Called by `make test`
 # with the test programs as arguments. With QL_KASAN, which changes the kernel only: the boots alone.
 # Ends with the line "N passed, N failed"; exit status 0 only if none failed and some ran.
 set -u
@@ -41,7 +41,7 @@ planted_bugs() {
 [ -n "${QL_KASAN:-}" ] || planted_bugs
 
 "$PYTHON" -m pytest -p no:cacheprovider -q -n "$(nproc)" --dist=loadgroup --durations=10 \
-    --junitxml="$results/boot.xml" $([ -n "${QL_KASAN:-}" ] || echo tests/proof) tests/boot
+    --junitxml="$results/boot.xml" $([ -n "${QL_KASAN:-}" ] || echo tests/proof tests/programs) tests/boot
 status=$?
 counts=$("$PYTHON" - "$results/boot.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree

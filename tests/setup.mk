@@ -1,10 +1,12 @@
 # Installs what is missing on a Debian machine, once; elsewhere prints the list and stops.
-# Each set has a stamp, so a build that is set up costs nothing. The stamps of all builds are in one place.
+# Each set has a stamp, so a build that is set up costs nothing. The stamps of all builds are in one place. None of
+# the packages starts a service: redis-tools has the server, too, but redis-server would run it.
 
 PACKAGES_BUILD := gnu-efi clang lld binutils libc6-dev console-setup-linux python3 \
                   ovmf qemu-system-x86 mtools gdisk
 PACKAGES_TEST  := libclang-rt-14-dev libcmocka-dev python3-pytest python3-pytest-xdist u-boot-qemu \
-                  spin gcc python3-z3 python3-pycparser g++
+                  spin gcc python3-z3 python3-pycparser g++ \
+                  redis-tools sqlite3 stress-ng libpython3.11-testsuite
 PACKAGES_DEBUG := gdb
 
 setup: build/.setup-build
