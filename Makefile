@@ -43,7 +43,7 @@ KERNEL_SRCS := layout.c main.c options.c port.c ranges.c tuning.c \
   $(addprefix check/,provoke.c selfcheck.c selfcheck_faults.c selfcheck_heap.c selfcheck_mm.c selfcheck_smp.c \
                      selfcheck_user.c selfcheck_vmm.c stress.c stress_heap.c stress_interrupts.c stress_mixed.c stress_tlb.c \
                      stress_user.c stress_vmm.c user_forbidden.c user_kernel.c user_room.c) \
-  $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c pages.c pages_faults.c \
+  $(addprefix bench/,bench.c frames.c frames_full.c frames_plain.c frames_scan.c heap.c pages.c pages_faults.c \
                      pages_ranges.c pages_spaces.c pages_walk.c table.c) \
   $(addprefix monitor/,commands.c commands_check.c commands_heap.c commands_machine.c commands_memory.c \
                        commands_walk.c input.c keyboard.c lineedit.c monitor.c)
@@ -156,8 +156,11 @@ bench-kernel: setup-test ## count the kernel's memory management, in QEMU; SUITE
 
 bench-frames: bench-frames-run ## time the frame allocator against others; ROWS REPEAT THREADS THEIRS
 
+bench-programs: bench-programs-run ## time whole programs on our malloc and on others; ROWS REPEAT THEIRS
+
 bench-pages: bench-pages-run ## time the page tables against filling them by hand; ROWS REPEAT
 
+bench-heap: bench-heap-run ## time malloc against others; ROWS REPEAT THREADS THEIRS INSTR=1
 fuzz: setup-test ## look for calls that break the heap, with libFuzzer; SECONDS
 	@$(MAKE) --no-print-directory fuzz-run
 
@@ -185,7 +188,7 @@ help: ## this text
 	 'DEBUG_MEMORY=1' 'heap that watches every object; give it a BUILD of its own' \
 	 'QEMU_EXTRA=' 'more arguments for QEMU'
 
-.PHONY: run debug image efi host test test-bugs bench-boot bench-kernel bench-frames bench-pages fuzz test-programs format compile_commands clean help
+.PHONY: run debug image efi host test test-bugs bench-boot bench-kernel bench-frames bench-programs bench-pages bench-heap fuzz test-programs format compile_commands clean help
 
 $(EFI_OBJS) $(STUB_OBJS) $(KERNEL_OBJS) $(MM_OBJS): Makefile # the flags are in it
 

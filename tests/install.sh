@@ -6,7 +6,7 @@ set -eu
 if ! command -v dpkg-query >/dev/null; then
     echo "This is not a Debian system. Install the equivalents of these packages, then try again:" >&2
     echo "  $*" >&2
-    echo "If they are there already, say so with: mkdir -p build && touch build/.setup-build build/.setup-test" >&2
+    echo "If they are there already, say so with: mkdir -p build && touch build/.setup-build build/.setup-test build/.setup-debug build/.setup-bench" >&2
     exit 1
 fi
 

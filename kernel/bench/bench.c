@@ -16,7 +16,7 @@
 #define REPEAT      3 /* odd */
 #define CLOCK_READS 100
 
-static const struct bench_suite *const suites[] = {&bench_frames, &bench_pages};
+static const struct bench_suite *const suites[] = {&bench_frames, &bench_pages, &bench_heap};
 #define SUITES (sizeof suites / sizeof suites[0])
 
 const struct bench_workload *bench_current;

@@ -48,7 +48,7 @@ struct bench_suite {
     void (*close)(void);
     uint64_t (*usage)(void); /* KiB in use: before as after */
 };
-extern const struct bench_suite bench_frames, bench_pages;
+extern const struct bench_suite bench_frames, bench_pages, bench_heap;
 
 /* The workload under way. */
 extern const struct bench_workload *bench_current;

@@ -1,6 +1,6 @@
 """The kernel's own benchmarks on a virtual machine that counts: every instruction takes the same time, so the
 figures are instructions and come out the same again. And what the start of the frame allocator takes, from 64
-MiB to 1 TiB. Called by `make bench-kernel`; environment: SUITE (frames, pages; without it both), ROWS (part of a
+MiB to 1 TiB. Called by `make bench-kernel`; environment: SUITE (frames, pages, heap; without it all), ROWS (part of a
 row's name), SMP (CPUs that pages are shared by), MEM (MiB), SHIFT.
 
 On several CPUs QEMU lets one run for a while, then the next: that shows what a call costs on all of them together,
@@ -94,8 +94,9 @@ def start_up():
 
 
 if __name__ == "__main__":
-    good = SUITE == "pages" or bench("frames", 2, [ROWS])
-    good = (SUITE == "frames" or bench_pages()) and good
-    if not ROWS and SUITE != "pages":
+    good = SUITE not in ("", "frames") or bench("frames", 2, [ROWS])
+    good = (SUITE not in ("", "pages") or bench_pages()) and good
+    good = (SUITE not in ("", "heap") or bench("heap", 2, [ROWS])) and good
+    if not ROWS and SUITE in ("", "frames"):
         start_up()
     sys.exit(0 if good else 1)

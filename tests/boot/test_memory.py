@@ -106,6 +106,22 @@ def test_bench_of_pages():
         machine.ask("selfcheck", r"self-check: \d+ passed, 0 failed")
 
 
+def test_bench_of_the_heap():
+    """Rows beside the baseline, on one CPU and across two; rows without; what a single call takes."""
+    with Machine(arguments="", memory=256, smp=2, limit=SLOW) as machine:
+        machine.expect("quicklime>")
+        for row, names in (("pair-cache", {f"pair-cache/{cpus}" for cpus in ("1", "2", "2-vs-1")}),
+                           ("other-cpu", {"other-cpu-alloc/2", "other-cpu-free/2"})):
+            start = len(machine.text)
+            text = plain(machine.ask(f"bench heap {row}", r"(.|\n)*# memory.*\n").string[start:])
+            check_table(text, names)
+        start = len(machine.text)
+        text = plain(machine.ask("bench heap longest", r"(.|\n)*# memory.*\n").string[start:])
+        assert re.search(r"longest/1\tns\t[\d.]+\t-(.|\n)*longest-new-slab/1\tns\t[\d.]+\t-", text), text
+        assert "NOT AS FOUND" not in text
+        machine.ask("selfcheck", r"self-check: \d+ passed, 0 failed")
+
+
 def test_a_key_stops_the_bench():
     with Machine(arguments="", memory=512, limit=SLOW) as machine:
         machine.expect("quicklime>")

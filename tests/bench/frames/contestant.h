@@ -5,6 +5,8 @@
 
 #include <quicklime/host.h>
 
+#include "../common/crew.h"
+
 struct contestant {
     const char *name;
     /* Begin with so much RAM, all free. Returns the nanoseconds that it took, 0 on failure. */
@@ -40,9 +42,6 @@ void baseline_bind_cpu(unsigned cpu);
 /* Zeroed memory for metadata that the host backs when it is touched; the process ends without it. */
 void *baseline_map(uint64_t bytes);
 void baseline_unmap(void *p, uint64_t bytes);
-
-/* Nanoseconds of a clock that only runs forward. */
-uint64_t clock_wall(void);
 
 static inline unsigned order_for(uint64_t n)
 {

@@ -1,28 +1,18 @@
 /* Times frame allocators against each other, row by row: see docs/benchmarks.md. Called by
  * `make bench-frames`, which sets the environment: ROWS, REPEAT, THREADS, THEIRS.
  * The exit status is 0 only if no frame was handed out twice and no row broke, theirs apart. */
-#include <ctype.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
+#include "../common/table.h"
 #include "worker.h"
 
 #define CONTESTANTS 4
-#define REPEAT_MAX  101
-#define NOTHING     (-1.0)
 
 enum { OURS, BUDDY, SCAN, THEIRS };
 
 static const struct contestant *contestants[CONTESTANTS] = {&ours, &buddy, &scan, NULL};
-static struct {
-    regex_t rows;
-    unsigned repeat;
-    unsigned threads[WORKERS_MAX], nthreads;
-} options;
 static bool failed;
 
 /* What a row came to, by contestant. */
@@ -31,61 +21,11 @@ struct result {
 };
 static struct result *results; /* of each workload and number of threads */
 
-/* --- Options ------------------------------------------------------------------------------------ */
-
-static _Noreturn void refuse(const char *name, const char *value)
-{
-    fprintf(stderr, "bench-frames: %s=%s makes no sense\n", name, value);
-    exit(2);
-}
-
-static const char *option(const char *name, const char *otherwise)
-{
-    const char *value = getenv(name);
-    return value != NULL && value[0] != '\0' ? value : otherwise;
-}
-
-static void read_options(void)
-{
-    const char *rows = option("ROWS", ".");
-    if (regcomp(&options.rows, rows, REG_EXTENDED | REG_NOSUB) != 0)
-        refuse("ROWS", rows);
-    const char *repeat = option("REPEAT", "5");
-    options.repeat = (unsigned)strtoul(repeat, NULL, 10);
-    if (options.repeat < 1 || options.repeat > REPEAT_MAX)
-        refuse("REPEAT", repeat);
-    const char *threads = option("THREADS", "1 2");
-    char *end;
-    for (const char *p = threads; *p != '\0'; p = end) {
-        unsigned long n = strtoul(p, &end, 10);
-        if (n < 1 || n > WORKERS_MAX || options.nthreads == WORKERS_MAX)
-            refuse("THREADS", threads);
-        options.threads[options.nthreads++] = (unsigned)n;
-        while (isspace((unsigned char)*end))
-            end++;
-    }
-    const char *path = option("THEIRS", NULL);
-    if (path != NULL && (contestants[THEIRS] = theirs_open(path)) == NULL)
-        exit(2);
-}
-
 /* --- Measuring ---------------------------------------------------------------------------------- */
 
 static bool takes_part(const struct workload *workload, unsigned contestant)
 {
     return contestants[contestant] != NULL && (contestant == OURS || !workload->ours_only);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, unsigned n)
-{
-    qsort(values, n, sizeof *values, compare);
-    return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 /* One run that is not timed, every frame looked at. Prints the verdict behind the others'. */
@@ -142,28 +82,6 @@ static void measure(const struct workload *workload, unsigned threads, struct re
 
 /* --- Printing ----------------------------------------------------------------------------------- */
 
-static void print_number(double value)
-{
-    if (value < 0)
-        printf("-\t");
-    else
-        printf("%.*f\t", value < 10 ? 2 : value < 100 ? 1 : 0, value);
-}
-
-static void print_line(const char *row, const char *suffix, const char *unit, double our,
-                       double baseline, double their)
-{
-    double other = their >= 0 ? their : baseline;
-    printf("%s%s\t%s\t", row, suffix, unit);
-    print_number(our);
-    print_number(baseline);
-    print_number(their);
-    if (our >= 0 && other > 0)
-        printf("%.3f\n", our / other);
-    else
-        printf("-\n");
-}
-
 static void print_row(const struct workload *workload, unsigned section, unsigned threads,
                       const struct result *result)
 {
@@ -176,11 +94,6 @@ static void print_row(const struct workload *workload, unsigned section, unsigne
         return;
     snprintf(suffix, sizeof suffix, "/%u/scan", threads);
     print_line(row, suffix, workload->unit, medians[OURS], medians[SCAN], NOTHING);
-}
-
-static double quotient(double a, double b)
-{
-    return a >= 0 && b > 0 ? a / b : NOTHING;
 }
 
 /* What the further CPUs cost: the time of an operation against that on one CPU. */
@@ -213,19 +126,9 @@ static void print_workload(unsigned index, unsigned t)
 
 /* --- The run ------------------------------------------------------------------------------------ */
 
-static void print_machine(void)
+static void print_method(void)
 {
-    struct utsname name;
-    char line[256], cpu[128] = "unknown CPU";
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    while (info != NULL && fgets(line, sizeof line, info) != NULL)
-        if (sscanf(line, "model name : %127[^\n]", cpu) == 1)
-            break;
-    if (info != NULL)
-        fclose(info);
-    uname(&name);
-    printf("# frames: %s, %ld cores, %s %s; pages of the host: 4 KiB\n", cpu,
-           sysconf(_SC_NPROCESSORS_ONLN), name.sysname, name.release);
+    print_machine();
     printf("# thread CPU time of a call, mean over the CPUs; median of %u interleaved runs (%u of "
            "the slow ones)\n",
            options.repeat, options.repeat < 3 ? options.repeat : 3);
@@ -250,7 +153,7 @@ static void test_contestants(void)
 static bool is_wanted(const struct workload *workload)
 {
     for (unsigned s = 0; s < SECTIONS; s++)
-        if (workload->rows[s] != NULL && regexec(&options.rows, workload->rows[s], 0, NULL, 0) == 0)
+        if (row_is_wanted(workload->rows[s]))
             return true;
     return false;
 }
@@ -258,13 +161,16 @@ static bool is_wanted(const struct workload *workload)
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0); /* what is known stays known if something crashes */
-    read_options();
+    options_read("frames");
+    const char *path = option("THEIRS", NULL);
+    if (path != NULL && (contestants[THEIRS] = theirs_open(path)) == NULL)
+        return 2;
     results = calloc(nworkloads * WORKERS_MAX, sizeof *results);
     if (results == NULL)
         return 2;
-    print_machine();
+    print_method();
     test_contestants();
-    printf("workload\tunit\tours\tbaseline\ttheirs\tratio\n");
+    print_head();
     for (unsigned i = 0; i < nworkloads; i++)
         for (unsigned t = 0; t < options.nthreads && is_wanted(&workloads[i]); t++) {
             unsigned n = options.threads[t];

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 
 static uint64_t ours_start(uint64_t ram_bytes, unsigned cpus)
 {
@@ -59,11 +58,4 @@ void *baseline_map(uint64_t bytes)
 void baseline_unmap(void *p, uint64_t bytes)
 {
     munmap(p, bytes);
-}
-
-uint64_t clock_wall(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
 }

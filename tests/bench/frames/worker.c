@@ -1,66 +1,23 @@
-/* Owns: the threads that pose as CPUs, each on a core of its own, and their clock.
- *
- * Time is that of the thread: another program that takes the core away for a while is not counted,
- * waiting for a lock is. */
-#define _GNU_SOURCE
+/* Owns: the threads that pose as CPUs. */
 #include "worker.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static struct worker workers[WORKERS_MAX];
 static uint64_t slots_room; /* frames that each has room for */
-static struct {
-    unsigned arrived, generation;
-} gate;
 const struct workload *current;
 uint64_t seed;
 
 void meet(struct worker *w)
 {
-    unsigned generation = __atomic_load_n(&gate.generation, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&gate.arrived, 1, __ATOMIC_ACQ_REL) == w->cpus) {
-        __atomic_store_n(&gate.arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&gate.generation, generation + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (unsigned turns = 1; __atomic_load_n(&gate.generation, __ATOMIC_ACQUIRE) == generation;
-         turns++) {
-        __builtin_ia32_pause();
-        if (turns % 4096 == 0)
-            sched_yield();
-    }
+    crew_meet(w->cpus);
 }
 
 struct worker *worker_of(unsigned cpu)
 {
     return &workers[cpu];
-}
-
-static uint64_t clock_thread(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
-}
-
-/* What lies between two readings with nothing between them: the least of many. */
-static uint64_t clock_cost(void)
-{
-    static uint64_t cost;
-    for (unsigned i = 0; cost == 0 && i < 1; i++) {
-        uint64_t least = UINT64_MAX;
-        for (unsigned try = 0; try < 1000; try++) {
-            uint64_t before = clock_thread();
-            uint64_t between = clock_thread() - before;
-            least = between < least ? between : least;
-        }
-        cost = least;
-    }
-    return cost;
 }
 
 void section_begin(struct worker *w)
@@ -77,18 +34,10 @@ void section_end(struct worker *w, unsigned section, uint64_t ops)
     w->sections[section].ops += ops;
 }
 
-static void pin(unsigned cpu)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu % (unsigned)CPU_SETSIZE, &set);
-    (void)sched_setaffinity(0, sizeof set, &set); /* with fewer cores they share, and it shows */
-}
-
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
-    pin(w->cpu);
+    crew_pin(w->cpu);
     w->a->bind_cpu(w->cpu);
     meet(w);
     current->body(w);

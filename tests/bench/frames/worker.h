@@ -2,10 +2,11 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+#include "../common/table.h"
 #include "contestant.h"
 
 #define SECTIONS    2
-#define WORKERS_MAX 8
+#define WORKERS_MAX THREADS_MAX
 #define SMALL_SLOTS 1024 /* runs that a workload of mixed lengths keeps */
 
 /* What was timed: so many of the unit over so many operations. */
@@ -28,19 +29,9 @@ struct worker {
     const char *broken; /* what went wrong, NULL if nothing */
 } __attribute__((aligned(128)));
 
-/* splitmix64. source: Steele, Lea, Flood, OOPSLA 2014 */
-static inline uint64_t random_next(struct worker *w)
-{
-    uint64_t z = w->random += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
-/* limit below 2^32. */
 static inline uint64_t random_below(struct worker *w, uint64_t limit)
 {
-    return (random_next(w) >> 32) * limit >> 32;
+    return splitmix_below(&w->random, limit);
 }
 
 /* Wait until all workers of the workload are here. */
