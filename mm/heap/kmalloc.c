@@ -1,8 +1,8 @@
 /* Owns: the short ways of kmalloc and kfree.
  * Relies on: core, which does everything else. Stage: "heap".
  *
- * The short way is a bit: of the word that the class's lane points to, and back into the word of the
- * object's slab, by plain loads and stores with interrupts off. kfree finds the slab in the page
+ * The short way is a bit: of the object that was freed last, or of the word that the class's lane
+ * points to, and back into the word of the object's slab, by plain loads and stores with interrupts off. kfree finds the slab in the page
  * map, and leaves the rest to others if this CPU is not its owner, if p is not the start of an
  * object, or if it is free already. */
 #include "core.h"

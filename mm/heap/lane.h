@@ -9,8 +9,8 @@
 
 /* An object that was freed, for kmalloc to take if it is still free: its slab's bit says so. The next
  * allocation then need not wait until the object's place has been found, needs no other slab when the
- * current one has nothing, and gets what is in the cache. place is the address of
- * the word of the slab's bits, shifted to the left, and the bit's number. */
+ * current one has nothing, and gets what is in the cache. place is the address of the word of the
+ * slab's bits, shifted to the left, and the bit's number. */
 struct recent {
     void *object;
     int64_t place;

@@ -54,6 +54,7 @@ void share_give_spare(struct share *s, struct slab *slab);
 
 /* Give the descriptors' frames back: none may be in use, or ever have been seen by another CPU. */
 void share_drop_spares(struct share *s);
+
 /* True if one of the next objects of this CPU should be sampled. */
 static inline bool share_wants_sample(struct share *s)
 {
@@ -102,6 +103,7 @@ static inline void slab_arm(struct slab *slab, uint16_t frees)
 
 /* An object of the class; NULL: out of memory for now. */
 void *class_alloc(unsigned class);
+
 /* --- node.c -------------------------------------------------------------------------------------- */
 
 /* There are no shares of nodes. */

@@ -60,7 +60,7 @@ static void what_is_no_start_of_an_object_is_refused(void **state)
         be(2);
         expect_refused(p + 1, "inside an object");
         be(0);
-        assert_ptr_equal(p, (kfree(p), kmalloc(sizes[i]))); /* no bad hint is left */
+        assert_ptr_equal(p, (kfree(p), kmalloc(sizes[i]))); /* nothing wrong is kept in mind */
         kfree(p);
     }
     /* Behind the last object of a slab, where another would begin if there were room. */
@@ -74,6 +74,30 @@ static void what_is_no_start_of_an_object_is_refused(void **state)
     expect_refused(phys_to_virt(frame), "not from this heap");
     assert_int_equal(MM_OK, pmm_free_frame(frame));
     kfree(NULL);
+}
+
+static void what_was_freed_last_is_taken_first_whatever_its_slab(void **state)
+{
+    (void)state;
+    void *p[300];
+    for (unsigned i = 0; i < COUNT(p); i++)
+        p[i] = take(64);
+    assert_ptr_not_equal(SLAB_OF(p[10]), SLAB_OF(p[150]));
+    kfree(p[10]);
+    kfree(p[150]);
+    kfree(p[290]);
+    assert_ptr_equal(p[290], kmalloc(64));
+    assert_ptr_equal(p[150], kmalloc(64));
+    assert_ptr_equal(p[10], kmalloc(64));
+    /* Nothing is taken of slabs that are given back, though their objects were freed last. */
+    for (unsigned i = 0; i < COUNT(p); i++)
+        kfree(p[i]);
+    heap_shrink();
+    struct heap_place place;
+    void *again = take(64);
+    assert_true(heap_find(again, &place) && place.live && place.object == again);
+    assert_int_equal(1, totals().all.live);
+    kfree(again);
 }
 
 static void a_destroyed_list_ends_in_a_panic(void **state)
@@ -512,6 +536,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(freeing_twice_is_refused),
         TEST(what_is_no_start_of_an_object_is_refused),
+        TEST(what_was_freed_last_is_taken_first_whatever_its_slab),
         TEST(the_object_freed_last_comes_first),
         TEST(no_two_objects_overlap),
         TEST(little_is_wasted),
