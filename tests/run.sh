@@ -6,7 +6,7 @@ set -u
 results=$BUILD/test-results
 rm -rf "$results"
 mkdir -p "$results"
-passed=0 failed=0
+passed=0 failed=0 names= # of what failed
 
 # Sanitizers of clang 14 need room that a kernel with much address randomisation may have taken.
 fixed=$(setarch -R true 2>/dev/null && echo "setarch -R")
@@ -24,6 +24,7 @@ host_program() {
     fi
     echo "host $name: $ok passed, $bad failed"
     [ "$bad" = 0 ] || tail -n 60 "$results/$name.log"
+    [ "$bad" = 0 ] || names="$names $name"
     passed=$((passed + ok)) failed=$((failed + bad))
 }
 
@@ -35,8 +36,10 @@ done
 planted_bugs() {
     "$PYTHON" -B tests/bugs/bugs.py | tee "$results/bugs.log"
     passed=$((passed + $(grep -c '^\[       OK \]' "$results/bugs.log")))
-    failed=$((failed + $(grep -c '^\[  FAILED  \]' "$results/bugs.log")))
-    grep -q '^\[' "$results/bugs.log" || failed=$((failed + 1))
+    bad=$(grep -c '^\[  FAILED  \]' "$results/bugs.log")
+    grep -q '^\[' "$results/bugs.log" || bad=1
+    [ "$bad" = 0 ] || names="$names bugs"
+    failed=$((failed + bad))
 }
 [ -n "${QL_KASAN:-}" ] || planted_bugs
 
@@ -49,15 +52,20 @@ try:
     suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
     tests, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
     skipped = int(suite.get("skipped"))
-    print(tests - bad - skipped, bad, skipped)
+    wrong = {case.get("name"): None for kind in ("failure", "error") for case in suite.findall(f".//{kind}/..")}
+    print(tests - bad - skipped, bad, skipped, *wrong)
 except (OSError, tree.ParseError, AttributeError):
-    print(0, 1, 0)
+    print(0, 1, 0, "no results of pytest")
 PY
 )
+set -f # names may have brackets
 set -- $counts
-passed=$((passed + $1)) failed=$((failed + $2))
+passed=$((passed + $1)) failed=$((failed + $2)) skipped=$3
 [ "$status" = 0 ] || [ "$2" != 0 ] || failed=$((failed + 1))
-[ "$3" = 0 ] || echo "$3 boots were left out: this QEMU has not what they need"
+shift 3
+names="$names $*"
+[ "$skipped" = 0 ] || echo "$skipped boots were left out: this QEMU has not what they need"
+[ "$failed" = 0 ] || echo "what failed:$names"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
