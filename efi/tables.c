@@ -22,9 +22,13 @@ struct smbios tables_smbios(void)
     return found;
 }
 
+/* Before base revision 4 there is no such type, but the kernel would still give tables away that the
+ * firmware has in its boot-services memory, as U-Boot has those of QEMU. */
 static bool carve(void *context, uint64_t base, uint64_t bytes)
 {
-    return plan_carve(context, base, bytes, LIMINE_RESERVED_MAPPED);
+    const struct boot_plan *plan = context;
+    return plan_carve(context, base, bytes,
+                      plan->requests.base_revision >= 4 ? LIMINE_RESERVED_MAPPED : LIMINE_RESERVED);
 }
 
 static bool carve_pointer(struct boot_plan *plan, const void *pointer, uint64_t bytes)
@@ -56,8 +60,7 @@ static bool carve_system_table(struct boot_plan *plan)
 
 bool tables_carve(struct boot_plan *plan)
 {
-    uint64_t revision = plan->requests.base_revision;
-    if (revision >= 4 && !acpi_each(carve, plan))
+    if (!acpi_each(carve, plan))
         return false;
-    return revision < 5 || (carve_smbios(plan) && carve_system_table(plan));
+    return plan->requests.base_revision < 5 || (carve_smbios(plan) && carve_system_table(plan));
 }

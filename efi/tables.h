@@ -15,7 +15,8 @@ struct smbios {
 struct smbios tables_smbios(void);
 
 /* Lay "reserved-mapped" over what the base revision wants mapped: ACPI tables from 4, SMBIOS and
- * the EFI system table with what it references from 5. False if that is too much. */
+ * the EFI system table with what it references from 5. Before 4, ACPI tables are reserved: a kernel
+ * reads them late, when it has given other memory away. False if that is too much. */
 bool tables_carve(struct boot_plan *plan);
 
 #endif
