@@ -55,7 +55,7 @@ FONTS       := Uni2-Terminus16 Uni2-TerminusBold24x12 # kernel/console/fonts.S e
 HEAP_FAST  := heap/kmalloc.c
 HEAP_DEBUG := $(addprefix heap/debug/,caches.c delay.c depot.c kmalloc.c leaks.c look.c objects.c records.c store.c zones.c)
 MM_SRCS := arena.c early.c hhdm.c lock.c mapper.c numa.c object_pool.c region.c string.c \
-  $(addprefix heap/,classes.c core.c list.c node.c object_cache.c origin.c page_map.c ranges.c realloc.c refill.c release.c runs.c \
+  $(addprefix heap/,classes.c core.c kept.c lane.c list.c node.c object_cache.c origin.c page_map.c ranges.c realloc.c refill.c release.c runs.c \
                     sample.c sample_pages.c share.c shared.c slab.c stats.c validate.c) \
   $(if $(DEBUG_MEMORY),$(HEAP_DEBUG),$(HEAP_FAST)) \
   $(addprefix paging/,arguments.c change.c clone.c exchange.c locks.c map.c merge.c pool.c protect.c query.c set.c space.c \
@@ -93,11 +93,11 @@ EFI_FLAGS_requests := -Os
 CORE_CFLAGS := $(COMMON) $(SMALL) -nostdlibinc -fno-builtin -fno-omit-frame-pointer \
                -fstack-protector-strong -mstack-protector-guard=global $(if $(DEBUG),-DQL_DEBUG) $(if $(DEBUG_MEMORY),-DQL_DEBUG_MEMORY)
 # -O2 for what is called often; the rest is better small.
-MM_HOT      := string $(addprefix heap/,core kmalloc list object_cache refill release share shared) $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
-MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$(notdir $*))
-MM_FLAGS_kmalloc := -fomit-frame-pointer -fno-stack-protector
-MM_FLAGS_object_cache := $(MM_FLAGS_kmalloc)
-MM_FLAGS_pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
+MM_HOT      := string $(addprefix heap/,core kept kmalloc lane list object_cache refill release share shared) $(addprefix paging/,locks map pool query set exchange change) $(addprefix pmm/,alloc bit_tree block cache free pmm) $(addprefix vmm/,fault populate)
+MM_CFLAGS    = $(CORE_CFLAGS) $(if $(filter $(MM_HOT),$*),-O2,-Oz) $(MM_FLAGS_$*)
+MM_FLAGS_heap/kmalloc := -fomit-frame-pointer -fno-stack-protector
+MM_FLAGS_heap/object_cache := $(MM_FLAGS_heap/kmalloc)
+MM_FLAGS_pmm/pmm := -momit-leaf-frame-pointer # its two fast functions are half as long again otherwise
 # Every access asks whether it may be (docs/kasan.md), but for those of the memory functions, which ask themselves.
 # The first line of -mllvm: by calls, so that the answer can be "yes" before there is a shadow; the second: nor
 # does the compiler know where that is.
@@ -106,7 +106,7 @@ KASAN_CALLS := -fsanitize=kernel-address -mllvm -asan-instrumentation-with-call-
                -mllvm -asan-max-inline-poisoning-size=0 -mllvm -asan-force-dynamic-shadow=1 \
                -mllvm -asan-stack=1 -mllvm -asan-globals=1 -mllvm -asan-use-after-scope=1
 ifdef KASAN
-CORE_CFLAGS += -DQL_KASAN
+CORE_CFLAGS += -DQL_KASAN -DQL_LOCK_UNFAIR # its CPUs are mostly virtual, and more than there are real ones
 KASAN_CHECK  = $(if $(filter $(KASAN_PLAIN),$*),,$(KASAN_CALLS))
 endif
 # What our hot files are measured against is compiled as they are.

@@ -26,19 +26,22 @@
  * larger one is left out, and power off and reboot then do without the firmware. */
 #define CONFIG_EFI_MEMMAP_BYTES 0x10000
 
-/* Bytes of empty slabs that the heap takes at its start, a multiple of 4096; 16 KiB .. 16 MiB. */
+/* Bytes of empty slabs that the heap takes at its start, a multiple of 4096; 0 .. 16 MiB. */
+#ifndef CONFIG_HEAP_INITIAL_BYTES
 #define CONFIG_HEAP_INITIAL_BYTES 0x10000
+#endif
 
 /* Bytes by which the heap grows where a class is in demand: the size of its larger slabs, a multiple
  * of 4096; 16 KiB .. 256 KiB. */
 #define CONFIG_HEAP_GROW_BYTES 0x10000
 
-/* Pages of empty slabs that each CPU keeps before it gives more back; 0 .. 1048576. Boot argument
- * heap_reserve=, monitor `heap tune`. */
+/* Pages of empty slabs and freed runs that each CPU keeps before it gives more back; 0 .. 1048576.
+ * Boot argument heap_reserve=, monitor `heap tune`. */
 #define CONFIG_HEAP_RESERVE_PAGES 256
 
-/* Slabs of a class with free objects that a CPU keeps to itself; more become everybody's; 1 ..
- * 1048576. Boot argument heap_depth=. */
+/* Free objects of a class that a CPU has at hand, and slabs with free objects that it keeps to itself; more
+ * go back to their slabs, and slabs become everybody's; 1 .. 1048576. Never more than 1023 objects or
+ * 1 MiB of them are at hand. Boot argument heap_depth=. */
 #define CONFIG_HEAP_CACHE_DEPTH 1024
 
 /* What a debug build (DEBUG_MEMORY=1) checks at start: 0 nothing, 1 red zones and poison, 2 also
@@ -62,7 +65,9 @@
 #define CONFIG_HEAP_DELAY_BYTES 0x400000
 
 /* Object caches that can be there at the same time; each costs a lane per CPU; 8 .. 128. */
+#ifndef CONFIG_HEAP_CACHES_MAX
 #define CONFIG_HEAP_CACHES_MAX 48
+#endif
 
 /* Ranges of RAM that can be added while we run, plus one for the memory at boot; each costs 1.2 KiB.
  * 1 .. 64. */

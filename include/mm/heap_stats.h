@@ -39,7 +39,7 @@ mm_status_t heap_get_stats(unsigned class, unsigned cpu, struct heap_stats *out)
 /* Beside the objects. */
 struct heap_totals {
     struct heap_stats all;
-    uint64_t reserve_bytes;         /* empty slabs that are kept */
+    uint64_t reserve_bytes;         /* empty slabs and freed runs that are kept */
     uint64_t descriptor_bytes;      /* slab descriptors and the page map */
     uint64_t shrinks;               /* times memory was given back because the pmm ran low */
     uint64_t samples, samples_live; /* objects that were put between guard pages */
@@ -77,8 +77,8 @@ bool heap_find(const void *p, struct heap_place *out);
 
 /* What can be changed while the heap runs: units as in config.h, where the values at start are. */
 struct heap_tuning {
-    uint32_t reserve_pages; /* of empty slabs that a CPU keeps */
-    uint32_t cache_depth;   /* slabs with free objects that a CPU keeps of a class */
+    uint32_t reserve_pages; /* of empty slabs and freed runs that a CPU keeps */
+    uint32_t cache_depth;   /* free objects, and slabs with such, that a CPU keeps of a class */
     uint32_t debug_level;   /* only in a debug build: 0 .. 3 */
     uint32_t sample_rate;   /* one in so many objects between guard pages; 0: none */
 };

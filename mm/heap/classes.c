@@ -1,5 +1,6 @@
 /* Owns: the table of classes.
- * Relies on: nothing. Stage: heap_init; constant afterwards but for the object caches. */
+ * Relies on: nothing. Stage: heap_init; constant afterwards but for the object caches, and for
+ * shapes: most classes are never used, and to find a good one takes a while. */
 #include "classes.h"
 
 #include "mm/addr.h"
@@ -35,7 +36,7 @@ uint32_t class_exact(const struct class *c, unsigned objects)
 /* No objects: offsets could not be told from each other. */
 static struct shape cut(const struct class *c, uint64_t pages)
 {
-    uint64_t most = c->bytes < CLASS_WIDE ? SLAB_OBJECTS : 64;
+    uint64_t most = c->bytes < CLASS_WIDE ? SLAB_OBJECTS : SLAB_NARROW;
     uint64_t fit = pages * FRAME_BYTES / c->bytes, error = error_of(c);
     bool told = error != 0 ? (fit + 1) * error < c->reciprocal
                            : fit <= most && fit * c->bytes == pages * FRAME_BYTES;
@@ -77,16 +78,26 @@ void class_make(struct class *c, size_t bytes)
 {
     *c = (struct class){.bytes = (uint32_t)bytes,
                         .reciprocal = (uint32_t)(((1ull << 32) + bytes - 1) / bytes)};
-    uint64_t most = bytes < CLASS_WIDE ? SLAB_OBJECTS : 64;
-    uint64_t full = bytes_to_frames(most * bytes), least = bytes_to_frames(SLAB_LEAST * bytes);
+}
+
+/* Two who ask at the same time find the same. */
+struct shape class_shape(struct class *c, unsigned level)
+{
+    struct shape shape;
+    __atomic_load(&c->shapes[level], &shape, __ATOMIC_RELAXED);
+    if (shape.objects != 0)
+        return shape;
+    uint64_t most = c->bytes < CLASS_WIDE ? SLAB_OBJECTS : SLAB_NARROW;
+    uint64_t full = bytes_to_frames(most * c->bytes),
+             least = bytes_to_frames(SLAB_LEAST * c->bytes);
     if (full > SLAB_PAGES)
         full = SLAB_PAGES;
     if (full < least)
         full = least;
-    for (unsigned level = 0; level < SHAPE_LEVELS; level++) {
-        uint64_t pages = full >> (SHAPE_LEVELS - 1 - level);
-        c->shapes[level] = best_shape(c, pages == 0 ? 1 : pages);
-    }
+    uint64_t pages = full >> (SHAPE_LEVELS - 1 - level);
+    shape = best_shape(c, pages == 0 ? 1 : pages);
+    __atomic_store(&c->shapes[level], &shape, __ATOMIC_RELAXED);
+    return shape;
 }
 
 void classes_init(void)

@@ -17,26 +17,27 @@ _Static_assert(CLASS_CACHES == HEAP_FIRST_CACHE, "as the public header says");
 #define CLASS_TABLE_BYTES 1024u /* up to here a table has them byte by byte, and above */
 #define CLASS_MORE_STEP   128u  /* all classes are multiples of this */
 
-/* A slab of fewer bytes to an object is "wide": its bits are in more than one word. */
+/* A slab of fewer bytes to an object is "wide": it has up to SLAB_OBJECTS, others up to SLAB_NARROW. */
 #define SLAB_WORDS    4u
 #define SLAB_OBJECTS  (64 * SLAB_WORDS)
+#define SLAB_NARROW   64u
 #define CLASS_WIDE    64u
 #define SLAB_PAGES    (CONFIG_HEAP_GROW_BYTES / 4096)
-#define SLAB_LEAST    8u /* objects of a slab that has grown up, whatever their size */
+#define SLAB_LEAST    4u /* objects of a slab that has grown up, whatever their size */
 #define SHAPE_LEVELS  4u
 #define RUN_PAGES_MAX 64u /* of a slab */
 
 /* How a slab is cut. */
 struct shape {
     uint16_t objects, pages;
-};
+} __attribute__((aligned(4))); /* read and written at once */
 
 /* What is the same for all slabs of a class. */
 struct class
 {
     uint32_t bytes;      /* 0: there is no such class, or its objects have no size in common */
     uint32_t reciprocal; /* of bytes: 2^32 / bytes, rounded up */
-    struct shape shapes[SHAPE_LEVELS]; /* from the first slab to those where it is in demand */
+    struct shape shapes[SHAPE_LEVELS]; /* see class_shape; no objects: nobody has asked yet */
 };
 extern struct class heap_classes[CLASS_COUNT];
 
@@ -61,6 +62,10 @@ unsigned class_of_aligned(size_t bytes, size_t align);
 
 /* Fill in the class for objects of bytes bytes, a multiple of 16 up to HEAP_CLASS_BYTES. */
 void class_make(struct class *c, size_t bytes);
+
+/* How slabs of the class are cut, from the first one, level 0, to those where it is in demand. Any
+ * CPU. */
+struct shape class_shape(struct class *c, unsigned level);
 
 /* An offset times the reciprocal has its fraction below this if, and only if, it is that of one of
  * so many objects. */

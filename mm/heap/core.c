@@ -40,9 +40,16 @@ mm_status_t heap_init(void)
 
 void *class_alloc(unsigned class)
 {
-    irq_state_t irq;
-    struct share *s = share_enter(&irq);
-    void *p = share_take(s, class);
+    void *p;
+    irq_state_t irq = irq_save();
+    struct share *s = share_self();
+    struct heap_lane *lane = &s->lanes[class];
+    bool done = lane_take(lane, &p) || (lane_refill(lane) && lane_take(lane, &p));
+    irq_restore(irq);
+    if (done)
+        return p;
+    s = share_enter(&irq);
+    p = share_take(s, class);
     share_leave(s, irq);
     return p;
 }
@@ -78,7 +85,7 @@ static void note_failure(size_t bytes, size_t align, bool log)
     static bool said;
     irq_state_t irq;
     struct share *s = share_enter(&irq);
-    s->lanes[class_for(bytes)].failures++;
+    share_lane(s, class_for(bytes))->failures++;
     share_leave(s, irq);
     if (log && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
         port_log("heap: no %lu bytes aligned to %lu (said once)", bytes, align);
@@ -100,7 +107,10 @@ static void *sample(size_t bytes, const struct heap_want *want)
     uint32_t rate = SLAB_GET(heap_tuning.sample_rate);
     irq = irq_save();
     s = share_self();
-    s->until_sample = share_jitter(s, p != NULL ? rate : rate / 4);
+    if (s->until_sample <
+        -(int64_t)rate) /* many lanes were not counted for long: not one after another */
+        s->until_sample = -(int64_t)rate;
+    s->until_sample += share_jitter(s, p != NULL ? rate : rate / 4);
     s->skip = share_jitter(s, 16) % 8;
     irq_restore(irq);
     return p;
@@ -115,9 +125,7 @@ void *core_alloc(size_t bytes, const struct heap_want *want)
             return object;
     }
     bool zeroed;
-    void *p = want == NULL && !KASAN ? run_take(bytes) : NULL;
-    if (p != NULL)
-        return p;
+    void *p = NULL;
     struct heap_want w = want != NULL ? *want : (struct heap_want){0};
     if (w.align < HEAP_ALIGN)
         w.align = w.align == 0 || (w.align & (w.align - 1)) == 0 ? HEAP_ALIGN : w.align;

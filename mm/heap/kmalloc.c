@@ -1,12 +1,12 @@
 /* Owns: the short ways of kmalloc and kfree.
  * Relies on: core, which does everything else. Stage: "heap".
  *
- * The short way is a bit: of the object that was freed last, or of the word that the class's lane
- * points to, and back into the word of the object's slab, by plain loads and stores with interrupts off. kfree finds the slab in the page
- * map, and leaves the rest to others if this CPU is not its owner, if p is not the start of an
- * object, or if it is free already. */
+ * The short way is a byte of the object's slab, by plain loads and stores with interrupts off. kmalloc
+ * clears that of the object at the top of its class's lane. kfree finds the slab in the page map, leaves
+ * the rest to others if this CPU is not its owner, if p is not the start of an object, or if it is
+ * free already, and makes it the next that is taken. */
 #include "core.h"
-#include "share.h"
+#include "kept.h"
 
 /* Not of the table. noinline: the short way needs no stack frame. */
 __attribute__((noinline)) static void *alloc_more(size_t bytes)
@@ -19,6 +19,8 @@ __attribute__((noinline)) static void *alloc_more(size_t bytes)
         irq_restore(irq);
         if (__builtin_expect(done, 1))
             return p;
+    } else if ((p = kept_take(bytes)) != NULL) {
+        return p;
     }
     return core_alloc(bytes, NULL);
 }
@@ -43,14 +45,20 @@ __attribute__((noinline)) static void free_elsewhere(void *p, struct slab *slab)
     /* Of no CPU's thread, nobody's, a run's, a cache's, empty, or this CPU's own after all: see core. */
     if (!share_self()->ready || owner == 0 || (owner & (SLAB_CACHE | SLAB_NO_LANE)) != 0 ||
         share_of(owner) == share_self() || !slab_divide_slowly(slab, p, &index) ||
-        SLAB_GET(slab->free[index / 64]) >> index % 64 & 1 || !free_remote(slab, index))
+        slab_is_idle(slab, index) || !free_remote(slab, index))
         core_free(p);
+}
+
+/* noinline: so that runs have no stack frame either. */
+__attribute__((noinline)) static void free_run(void *p, struct slab *slab)
+{
+    if (!kept_put(slab, p))
+        free_elsewhere(p, slab);
 }
 
 void kfree(void *p)
 {
-    uint32_t index;
-    uint64_t offset = page_map_offset(p);
+    uint64_t index, offset = page_map_offset(p);
     struct slab *slab = &slab_nobody;
     if (__builtin_expect(!page_map_has(offset), 0)) {
         core_free(p);
@@ -59,17 +67,14 @@ void kfree(void *p)
     irq_state_t irq = irq_save();
     struct share *s = share_self();
     slab = page_map_entry(offset);
-    if (__builtin_expect(SLAB_GET(slab->owner) != (uintptr_t)s, 0) ||
+    if (__builtin_expect(!slab_is_of(slab, (uintptr_t)s), 0) ||
         __builtin_expect(!slab_divide(slab, p, &index), 0)) {
         irq_restore(irq);
-        free_elsewhere(p, slab);
+        free_run(p, slab);
         return;
     }
-    uint64_t *word = &slab->free[index / 64];
-    lane_remember(s, slab, p, word, index % 64);
-    SET_BIT_OR_GOTO(look, *word, index, slab);
+    bool was_live = lane_put(s, slab, p, index);
     irq_restore(irq);
-    return;
-look:
-    free_look(p, slab, irq);
+    if (__builtin_expect(!was_live, 0))
+        core_free(p); /* says so */
 }

@@ -24,7 +24,8 @@ _Noreturn __attribute__((noinline, cold)) static void panic_broken(const struct 
 static struct slab *shown(const struct slab *s, const struct slab *hidden)
 {
     struct slab *neighbour = hide(s, hidden);
-    if (neighbour != NULL && ((uintptr_t)neighbour % sizeof *s != 0 || !hhdm_contains(neighbour)))
+    if (neighbour != NULL &&
+        ((uintptr_t)neighbour % _Alignof(struct slab) != 0 || !hhdm_contains(neighbour)))
         panic_broken(s);
     return neighbour;
 }

@@ -4,6 +4,7 @@
  * Such a share is like a CPU's, but that all its objects are freed by others, and that who takes one
  * holds the share's lock. It is made, on the node, when it is first asked for, and stays. */
 #include "mm/pmm.h"
+#include "mm/string.h"
 #include "share.h"
 
 static struct share *nodes[NUMA_NODES_MAX];
@@ -35,6 +36,7 @@ static struct share *make_share(uint32_t node)
     struct share *self = share_enter(&irq);
     if (pmm_alloc_frames(nframes, &here, &frames) == MM_OK) {
         made = phys_to_virt(frames);
+        memset(made, 0, sizeof *made);
         share_init(made, CONFIG_CPUS_MAX + node);
         made->limits = here;
         made->descriptor_pages = nframes;

@@ -90,7 +90,7 @@ SMALL mm_status_t object_cache_create(const struct object_cache_want *want,
                                        .construct = want->construct,
                                        .argument = want->argument,
                                        .class = class,
-                                       .lane = lane_offset(class),
+                                       .lane = LANE_OFFSET(class),
                                        .tags = slab_tags(class),
                                        .shape = shape};
     }
@@ -127,34 +127,33 @@ void *object_cache_alloc(struct object_cache *cache)
 {
     void *p;
     irq_state_t irq = irq_save();
-    bool done = lane_pop((struct heap_lane *)((char *)share_self() + cache->lane), &p);
+    bool done = lane_take(lane_at(share_self(), cache->lane), &p);
     irq_restore(irq);
     return __builtin_expect(done, 1) ? p : alloc_slowly(cache);
 }
 
 void object_cache_free(struct object_cache *cache, void *p)
 {
-    uint32_t index;
-    uint64_t offset = page_map_offset(p);
+    uint64_t index, offset = page_map_offset(p);
     struct slab *slab = &slab_nobody;
     if (__builtin_expect(!page_map_has(offset), 0)) {
         free_to_cache(p, cache->class);
         return;
     }
     irq_state_t irq = irq_save();
+    struct share *s = share_self();
     slab = page_map_entry(offset);
-    if (__builtin_expect(SLAB_GET(slab->owner) != ((uintptr_t)share_self() | cache->tags), 0) ||
+    if (__builtin_expect(!slab_is_of(slab, (uintptr_t)s | cache->tags), 0) ||
         __builtin_expect(slab->class != cache->class, 0) ||
         __builtin_expect(!slab_divide(slab, p, &index), 0)) {
         irq_restore(irq);
         free_to_cache(p, cache->class);
         return;
     }
-    SET_BIT_OR_GOTO(look, slab->free[index / 64], index, slab);
+    bool was_live = lane_put(s, slab, p, index);
     irq_restore(irq);
-    return;
-look:
-    free_look(p, slab, irq);
+    if (__builtin_expect(!was_live, 0))
+        free_to_cache(p, cache->class); /* says so */
 }
 
 /* --- Giving back ---------------------------------------------------------------------------------- */
@@ -165,7 +164,7 @@ SMALL static uint64_t report_live(const struct object_cache *cache, const struct
 {
     uint64_t live = 0;
     for (unsigned i = 0; i < slab->objects; i++) {
-        if (slab->free[i / 64] >> i % 64 & 1)
+        if (slab_is_idle(slab, i))
             continue;
         if (said + live++ < LEAKS_LOGGED)
             port_log("cache %s: the object at 0x%lx was not freed", cache->name,
@@ -180,9 +179,10 @@ SMALL static uint64_t drop_slab(const struct object_cache *cache, struct share *
                                 struct slab *slab, uint64_t said)
 {
     struct heap_lane *lane = &s->lanes[cache->class];
-    (void)share_collect(s, slab); /* of remote nothing may be left: the descriptor is used again */
+    (void)share_collect(s, slab,
+                        false); /* of remote nothing may be left: the descriptor is used again */
     if (slab->state == SLAB_CURRENT) {
-        lane_stop(s, lane);
+        lane->current = NULL;
     } else if (slab->state == SLAB_PARTIAL) {
         list_remove(&lane->partial, slab);
         lane->partials--;
@@ -212,7 +212,9 @@ SMALL static uint64_t drop_lane(const struct object_cache *cache, struct share *
         live += drop_slab(cache, s, lane->partial.first, said + live);
     while (lane->full.first != NULL)
         live += drop_slab(cache, s, lane->full.first, said + live);
-    lane_init(s, lane);
+    lane_drop(s, lane);
+    *lane = (struct heap_lane){0};
+    s->made[cache->class / 64] &= ~(1ull << cache->class % 64);
     return live;
 }
 

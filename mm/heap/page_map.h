@@ -14,9 +14,9 @@
 #define PAGE_MAP_FRAMES 512u /* to a leaf */
 
 /* Blocks that the root has entries for at the start: of all of the direct map, or, where much of it is
- * mostly never used (the malloc library: PAGE_MAP_GROWS), of the first GiBs. */
+ * mostly never used (the malloc library: PAGE_MAP_GROWS), of the first GiB. */
 #ifdef PAGE_MAP_GROWS
-#define PAGE_MAP_FIRST 2056u
+#define PAGE_MAP_FIRST 512u /* a page */
 #else
 #define PAGE_MAP_FIRST UINT64_MAX
 #endif

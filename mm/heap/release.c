@@ -1,5 +1,6 @@
 /* Owns: nothing; where freed objects and empty slabs go.
  * Relies on: the pmm for slabs. Stage: "heap". */
+#include "kept.h"
 #include "mm/kasan.h"
 #include "mm/pmm.h"
 #include "runs.h"
@@ -15,24 +16,38 @@ void share_destroy(struct share *s, struct slab *slab)
     page_map_set(frames, pages, &slab_nobody);
     share_give_spare(s, slab);
     pmm_free_frames(frames, pages);
+    s->given += pages;
 }
 
-uint64_t share_trim(struct share *s, uint64_t keep_pages)
+/* Each length in turn, the one that has not been asked for longest first. */
+static void drop_empty(struct share *s)
 {
-    uint64_t before = s->reserve_pages;
-    while (s->reserve_pages > keep_pages) {
-        /* Each length in turn, the one that has not been asked for longest first. */
-        uint64_t above = s->reserved & ~0ull << s->hand;
-        unsigned i = (unsigned)__builtin_ctzll(above != 0 ? above : s->reserved);
-        struct slab *slab = s->reserve[i].last;
-        list_remove(&s->reserve[i], slab);
-        if (s->reserve[i].first == NULL)
-            s->reserved &= ~(1ull << i);
-        s->reserve_pages -= slab->pages;
-        s->hand = (i + 1) % RUN_PAGES_MAX;
-        share_destroy(s, slab);
-    }
-    return before - s->reserve_pages;
+    uint64_t above = s->reserved & ~0ull << s->hand;
+    unsigned i = (unsigned)__builtin_ctzll(above != 0 ? above : s->reserved);
+    struct slab *slab = s->reserve[i].last;
+    list_remove(&s->reserve[i], slab);
+    if (s->reserve[i].first == NULL)
+        s->reserved &= ~(1ull << i);
+    SLAB_SET(s->reserve_pages, s->reserve_pages - slab->pages);
+    s->hand = (i + 1) % RUN_PAGES_MAX;
+    share_destroy(s, slab);
+}
+
+void share_trim(struct share *s, uint64_t keep_pages)
+{
+    while (s->reserve_pages + s->kept_pages > keep_pages)
+        if (s->kept_pages > s->reserve_pages)
+            kept_drop(s);
+        else
+            drop_empty(s);
+}
+
+/* All of another CPU's. */
+static void take_reserve(struct share *s)
+{
+    kept_drop_all(s);
+    while (s->reserve_pages > 0)
+        drop_empty(s);
 }
 
 void share_add_reserve(struct share *s, struct slab *slab)
@@ -41,59 +56,67 @@ void share_add_reserve(struct share *s, struct slab *slab)
     SLAB_SET(slab->owner, (uintptr_t)s | SLAB_NO_LANE);
     list_add_first(&s->reserve[slab->pages - 1], slab);
     s->reserved |= 1ull << (slab->pages - 1);
-    s->reserve_pages += slab->pages;
+    SLAB_SET(s->reserve_pages, s->reserve_pages + slab->pages);
 }
 
 void share_keep_empty(struct share *s, struct slab *slab)
 {
     struct heap_lane *lane = &s->lanes[slab->class];
-    lane_forget(s, lane, slab);
     lane->slabs--;
     lane->pages -= slab->pages;
     share_add_reserve(s, slab);
-    if (s->reserve_pages > SLAB_GET(heap_tuning.reserve_pages))
+    if (s->reserve_pages + s->kept_pages > SLAB_GET(heap_tuning.reserve_pages))
         share_trim(s, SLAB_GET(heap_tuning.reserve_pages));
 }
 
-/* Slabs that objects are taken from, but none has been. Returns their pages. */
-static uint64_t drop_idle(struct share *s)
+/* Slabs that objects are taken from, but none has been. */
+static void drop_idle(struct share *s)
 {
-    uint64_t pages = 0;
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct heap_lane *lane = &s->lanes[class];
-        struct slab *slab = lane->current;
+        struct slab *slab = share_has_lane(s, class) ? lane->current : NULL;
+        if (share_has_lane(s, class))
+            lane->started = 0;
         if (slab == NULL)
             continue;
-        share_collect(s, slab);
-        if (slab->used != 0)
+        share_collect(s, slab, false);
+        if (slab->out != 0)
             continue;
-        lane_stop(s, lane);
-        pages += slab->pages;
+        lane->current = NULL;
         share_keep_empty(s, slab);
     }
-    return pages;
 }
 
-/* The reserves of all CPUs, or only of this one. */
+/* Nothing stays in lanes that need not. */
+static void tidy(struct share *s)
+{
+    share_collect_pending(s);
+    share_flush(s, NULL);
+    for (unsigned i = 0; i < CLASS_COUNT; i++)
+        lane_drop(s, &s->lanes[i]);
+    drop_idle(s);
+}
+
+/* What all CPUs keep, or only this one. Slabs that become empty on the way may go at once, so what was
+ * there before and is not there afterwards is not all. */
 uint64_t share_shrink(bool all)
 {
     irq_state_t irq;
     struct share *self = share_enter(&irq);
-    share_collect_pending(self);
-    uint64_t pages = self->reserve_pages;
-    pages += drop_idle(self);
+    uint64_t given = self->given, pages;
+    tidy(self);
     share_trim(self, 0);
+    pages = self->given - given;
     share_leave(self, irq);
-    for (unsigned i = 0; all && i < SHARES_MAX; i++) {
-        struct share *s = share_at(i);
-        if (s == NULL || s == self)
+    for (struct share *s = NULL; all && (s = share_next(s)) != NULL;) {
+        if (s == self)
             continue;
         irq = spin_lock(&s->lock);
-        if (s->cpu >= CONFIG_CPUS_MAX) { /* a node's: nobody else will */
-            share_collect_pending(s);
-            pages += drop_idle(s);
-        }
-        pages += share_trim(s, 0);
+        given = s->given;
+        if (s->cpu >= CONFIG_CPUS_MAX) /* a node's: nobody else will */
+            tidy(s);
+        take_reserve(s);
+        pages += s->given - given;
         spin_unlock(&s->lock, irq);
     }
     return pages;
@@ -120,38 +143,33 @@ static void share_oldest(struct share *s, struct heap_lane *lane)
     shared_put(s, slab);
 }
 
+void share_keep_few(struct share *s, struct heap_lane *lane)
+{
+    while (lane->partials > SLAB_GET(heap_tuning.cache_depth) && SLAB_GET(heap_users) > 1)
+        share_oldest(s, lane);
+}
+
+/* Free objects that make it worth while to look at a full slab again: else a heap where each free is
+ * followed by one allocation goes the long way every time. */
+static unsigned full_left(const struct slab *slab)
+{
+    return slab->objects < 16 ? 1 : slab->objects / 8;
+}
+
 void share_look(struct share *s, struct slab *slab)
 {
     struct heap_lane *lane = &s->lanes[slab->class];
-    lane_count(s, lane, slab);
-    if (slab->state == SLAB_CURRENT) {
-        slab_arm(slab, current_left(s));
-        if (share_wants_sample(s))
-            lane_settle(s, lane, false); /* the next one goes the long way */
-        return;
-    }
-    if (slab->state == SLAB_FULL) {
+    if (slab->state == SLAB_FULL && (unsigned)(slab->objects - slab->out) >= full_left(slab)) {
         list_remove(&lane->full, slab);
         SLAB_SET(slab->state, SLAB_PARTIAL);
         list_add_last(&lane->partial, slab);
         lane->partials++;
     }
-    if (slab->used != 0) {
-        slab_arm(slab, slab->used);
-        if (lane->partials > SLAB_GET(heap_tuning.cache_depth) && SLAB_GET(heap_users) > 1)
-            share_oldest(s, lane);
-        return;
+    if (slab->state == SLAB_PARTIAL && slab->out == 0) {
+        list_remove(&lane->partial, slab);
+        lane->partials--;
+        share_keep_empty(s, slab);
     }
-    list_remove(&lane->partial, slab);
-    lane->partials--;
-    share_keep_empty(s, slab);
-}
-
-void share_look_locked(struct share *s, struct slab *slab)
-{
-    irq_state_t irq = spin_lock(&s->lock);
-    share_look(s, slab);
-    spin_unlock(&s->lock, irq);
 }
 
 /* Two CPUs have freed these at the same time, and neither saw the other. */
@@ -171,24 +189,28 @@ void slab_expect_free(struct slab *slab)
             tell_twice(slab, w, __atomic_exchange_n(&slab->remote[w], 0, __ATOMIC_ACQ_REL));
 }
 
-bool share_collect(struct share *s, struct slab *slab)
+bool share_collect(struct share *s, struct slab *slab, bool at_hand)
 {
     struct heap_lane *lane = &s->lanes[slab->class];
-    unsigned count = 0;
-    lane_count(s, lane, slab);
+    unsigned count = 0, back = 0;
     SLAB_SET(slab->exact, class_exact(&heap_classes[slab->class], slab->objects));
     for (unsigned w = 0; w < slab_words(slab); w++) {
         if (SLAB_GET(slab->remote[w]) == 0)
             continue;
         uint64_t bits = __atomic_exchange_n(&slab->remote[w], 0, __ATOMIC_ACQ_REL);
-        uint64_t twice = bits & slab->free[w];
-        if (__builtin_expect(twice != 0, 0))
-            tell_twice(slab, w, twice);
-        SLAB_SET(slab->free[w], slab->free[w] | bits);
-        count += bits_count(bits & ~twice);
+        for (; bits != 0; bits &= bits - 1) {
+            uint32_t index = 64 * w + (uint32_t)__builtin_ctzll(bits);
+            if (__builtin_expect(slab_is_idle(slab, index), 0)) {
+                tell_twice(slab, w, bits & -bits);
+                continue;
+            }
+            SLAB_SET(slab->idle[index], 1);
+            count++;
+            back += !(at_hand && lane_add(lane, slab, index));
+        }
     }
-    slab->used = (uint16_t)(slab->used - count);
-    SLAB_SET(lane->frees, lane->frees + count);
+    SLAB_SET(slab->out, (uint16_t)(slab->out - back));
+    SLAB_SET(lane->out, lane->out - back);
     SLAB_SET(lane->remote_frees, lane->remote_frees + count);
     return count != 0;
 }
@@ -240,10 +262,12 @@ static bool drain_pending(struct share *s, bool self)
         struct share *owner = owner_of(slab);
         if (!(self && owner == s))
             (void)pass_on(slab);
-        else if (slab->state != SLAB_EMPTY && share_collect(s, slab)) {
+        else if (slab->state < SLAB_EMPTY && share_collect(s, slab, true)) {
             any = true;
+            struct heap_lane *lane = &s->lanes[slab->class];
             if (slab->state != SLAB_CURRENT)
                 share_look(s, slab);
+            share_keep_few(s, lane);
         }
         slab = next;
     }
@@ -280,6 +304,9 @@ bool free_remote(struct slab *slab, uint32_t index)
         return false;
     if (before == 0) /* the owner's short way would not see that it is free */
         SLAB_SET(slab->exact, 0);
+    else if (owner_of(slab) !=
+             NULL) /* who set the first of the word has told him, or is about to */
+        return true;
     tell_owner(slab, before == 0);
     return true;
 }
@@ -288,8 +315,10 @@ bool free_remote(struct slab *slab, uint32_t index)
 static void collect_locked(struct share *s, struct slab *slab)
 {
     irq_state_t irq = spin_lock(&s->lock);
-    if (share_collect(s, slab) && slab->state != SLAB_CURRENT)
+    struct heap_lane *lane = &s->lanes[slab->class];
+    if (share_collect(s, slab, false) && slab->state != SLAB_CURRENT)
         share_look(s, slab);
+    share_keep_few(s, lane);
     spin_unlock(&s->lock, irq);
 }
 
@@ -306,9 +335,8 @@ const char *slab_free(struct slab *slab, uint32_t index)
         own = share_of(SLAB_GET(slab->owner)) == s;
     }
     if (own) {
-        done = !(slab->free[index / 64] >> index % 64 & 1);
-        if (done)
-            slab_put(s, slab, index);
+        void *object = (void *)(slab->base + index * slab_size(slab));
+        done = lane_put(s, slab, object, index);
     }
     irq_restore(irq);
     return done || (!own && free_remote(slab, index)) ? NULL : free_already;
@@ -332,7 +360,8 @@ static const char *nobody_find(const void *p)
     struct large large;
     if (large_find(p, &large))
         return p == large.base ? NULL : inside;
-    if (hhdm_contains(p) && !pmm_is_used(pa_align_down(virt_to_phys(p), FRAME_BYTES)))
+    if (hhdm_contains(p) &&
+        (run_is_free(p) || !pmm_is_used(pa_align_down(virt_to_phys(p), FRAME_BYTES))))
         return "in free memory: perhaps freed already (a double free)";
     return "not from this heap";
 }
@@ -374,11 +403,10 @@ const char *object_find(const void *p, struct slab **out, uint32_t *index)
     if (SLAB_GET(slab->state) == SLAB_EMPTY)
         return free_already;
     if (slab->class == CLASS_RUNS)
-        return (uintptr_t)p == slab->base ? NULL : inside;
+        return (uintptr_t)p != slab->base ? inside : run_is_live(slab) ? NULL : free_already;
     if (!slab_divide_slowly(slab, p, index))
         return inside;
-    uint64_t bit = 1ull << *index % 64;
-    if ((SLAB_GET(slab->free[*index / 64]) | SLAB_GET(slab->remote[*index / 64])) & bit)
+    if (slab_is_free(slab, *index))
         return free_already;
     return NULL;
 }
@@ -419,20 +447,4 @@ void free_to_cache(void *p, unsigned class)
         why = slab_free(slab, index);
     if (why != NULL)
         heap_misuse("object_cache_free", p, why);
-}
-
-void free_look(void *p, struct slab *slab, irq_state_t irq)
-{
-    bool caught = slab->caught;
-    if (caught)
-        SLAB_SET(slab->left, (uint16_t)(slab->left + 1));
-    else
-        share_look_locked(share_self(), slab);
-    irq_restore(irq);
-    if (!caught)
-        return;
-    if (slab->class < CLASS_CACHES)
-        free_otherwise(p, SIZE_UNKNOWN);
-    else
-        free_to_cache(p, slab->class);
 }

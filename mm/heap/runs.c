@@ -1,12 +1,14 @@
 /* Owns: nothing; objects that are runs of frames, or virtual ranges.
  * Relies on: the pmm, ranges.h. Stage: "heap"; ranges from vmm_init on.
  *
- * A run has a descriptor like a slab of one object. Short ones go to the reserve of empty slabs when
- * they are freed, and come from there. From HEAP_RANGE_BYTES on an object is whole blocks of 2 MiB if it fills them, which memory has or has
- * not; else a range, for which any frames will do, and which grows without being copied.
+ * A run has a descriptor like a slab of one object; the page map leads to it from its first frame. Short
+ * ones are kept when they are freed: kept.c. From HEAP_RANGE_BYTES on an object is whole blocks of 2 MiB
+ * if it fills them, which memory has or has not; else a range, for which any frames will do, and which
+ * grows without being copied.
  * The frames are of PMM_SHORT: large objects come and go, and shall not lie among slabs. */
 #include "runs.h"
 
+#include "kept.h"
 #include "mm/kasan.h"
 #include "mm/pmm.h"
 #include "ranges.h"
@@ -21,12 +23,11 @@ size_t large_range_bytes = HEAP_RANGE_BYTES;
 /* pages: more or less than before. */
 static void count(struct share *s, unsigned class, int64_t objects, int64_t pages)
 {
-    struct heap_lane *lane = &s->lanes[class];
+    struct heap_lane *lane = share_lane(s, class);
     if (objects > 0)
         SLAB_SET(lane->allocations, lane->allocations + 1);
     if (objects < 0)
         SLAB_SET(lane->frees, lane->frees + 1);
-    SLAB_SET(lane->slabs, lane->slabs + (uint64_t)objects);
     SLAB_SET(lane->pages, lane->pages + (uint64_t)pages);
     uint64_t live = lane->allocations - lane->frees;
     if ((int64_t)live > (int64_t)lane->peak)
@@ -43,25 +44,17 @@ static void count_range(int64_t objects, int64_t pages)
 
 /* --- Runs ------------------------------------------------------------------------------------- */
 
-/* A short run may be kept in the reserve when it is free, and be a slab then: all its frames lead to
- * the descriptor. Of a longer one the first does. */
-static uint64_t pages_noted(uint64_t pages)
-{
-    return pages <= RUN_PAGES_MAX ? pages : 1;
-}
-
 static struct slab *new_run(struct share *s, uint64_t pages, const struct pmm_limits *limits)
 {
     paddr_t frames;
-    struct slab *run = share_take_spare(s);
+    struct slab *run = share_take_spare(s, false);
     if (run == NULL)
         return NULL;
     if (pmm_alloc_frames(pages, limits, &frames) == MM_OK) {
         if (page_map_prepare(s, frames) == MM_OK) {
             run->base = va_number(va_of(phys_to_virt(frames)));
             run->pages = (uint32_t)pages;
-            (void)!kasan_watch(VA(run->base), pages);
-            page_map_set(frames, pages_noted(pages), run);
+            page_map_set(frames, 1, run);
             return run;
         }
         pmm_free_frames(frames, pages);
@@ -70,72 +63,54 @@ static struct slab *new_run(struct share *s, uint64_t pages, const struct pmm_li
     return NULL;
 }
 
-/* Short runs have lengths like size classes, eight to a doubling, so that one that was freed fits
- * the next that is wanted. */
-static uint64_t run_length(uint64_t pages)
-{
-    if (pages <= 16 || pages > RUN_PAGES_MAX)
-        return pages;
-    uint64_t step = 1ull << (60 - (unsigned)__builtin_clzll(pages - 1));
-    return (pages + step - 1) / step * step;
-}
-
-/* One of the reserve that is not too long by more than an eighth. */
-static struct slab *find_run(struct share *s, uint64_t pages)
-{
-    if (pages > RUN_PAGES_MAX)
-        return NULL;
-    uint64_t there = s->reserved >> (pages - 1), more;
-    if (there == 0 || (more = (unsigned)__builtin_ctzll(there)) > pages / 8)
-        return NULL;
-    return share_take_reserve(s, (unsigned)(pages + more));
-}
-
-static struct slab *start_run(struct slab *run)
+static struct slab *start_run(struct share *s, struct slab *run)
 {
     SLAB_SET(run->class, CLASS_RUNS);
     SLAB_SET(run->objects, 1);
-    for (unsigned w = 0; w < SLAB_WORDS; w++) { /* for who walks the heap */
-        SLAB_SET(run->free[w], 0);
-        SLAB_SET(run->remote[w], 0);
-    }
-    SLAB_SET(run->owner, 0);
+    SLAB_SET(run->idle[0], 0); /* for who walks the heap */
+    SLAB_SET(run->remote[0], 0);
+    SLAB_SET(run->kept, false);
+    SLAB_SET(run->out, kept_stack_of(run->pages));
+    SLAB_SET(run->owner, (uintptr_t)s | SLAB_WHOLE);
     SLAB_SET(run->state, SLAB_RUN);
     return run;
 }
 
+static bool on_some_node(const struct heap_want *want)
+{
+    return want->on_node && want->node < NUMA_NODES_MAX;
+}
+
+static bool is_any(const struct heap_want *want)
+{
+    return want->align <= FRAME_BYTES && !on_some_node(want);
+}
+
 static void *run_alloc(uint64_t pages, const struct heap_want *want)
 {
-    bool on_node = want->on_node && want->node < NUMA_NODES_MAX;
     const struct pmm_limits limits = {
         .align_frames = want->align / FRAME_BYTES,
-        .node_rule = on_node ? PMM_NODE_PREFERRED : PMM_NODE_ANY,
+        .node_rule = on_some_node(want) ? PMM_NODE_PREFERRED : PMM_NODE_ANY,
         .node = want->node,
     };
     irq_state_t irq;
-    bool any = limits.align_frames <= 1 && !on_node;
+    bool any = is_any(want);
     struct share *s = share_enter(&irq);
-    struct slab *run = any ? find_run(s, pages) : NULL;
-    if (run == NULL)
-        run = new_run(s, any ? run_length(pages) : pages, any ? NULL : &limits);
+    struct slab *run = new_run(s, any ? kept_length(pages) : pages, any ? NULL : &limits);
     if (run != NULL)
-        count(s, CLASS_RUNS, 1, start_run(run)->pages);
+        count(s, CLASS_RUNS, 1, start_run(s, run)->pages);
     share_leave(s, irq);
     return run == NULL ? NULL : (void *)run->base; /* where its frames are in the direct map */
 }
 
-void *run_take(size_t bytes)
+void run_destroy(struct share *s, struct slab *run)
 {
-    irq_state_t irq;
-    uint64_t pages = bytes_to_frames(bytes);
-    if (bytes <= HEAP_CLASS_BYTES || bytes > RUN_PAGES_MAX * FRAME_BYTES)
-        return NULL;
-    struct share *s = share_enter(&irq);
-    struct slab *run = find_run(s, pages);
-    if (run != NULL)
-        count(s, CLASS_RUNS, 1, start_run(run)->pages);
-    share_leave(s, irq);
-    return run == NULL ? NULL : (void *)run->base; /* where its frames are in the direct map */
+    uint64_t pages = run->pages;
+    paddr_t frames = virt_to_phys((void *)run->base); /* of the direct map */
+    page_map_set(frames, 1, &slab_nobody);
+    share_give_spare(s, run);
+    pmm_free_frames(frames, pages);
+    s->given += pages;
 }
 
 /* Of two who free it, one is first. */
@@ -143,26 +118,22 @@ const char *run_free(struct slab *run)
 {
     irq_state_t irq;
     uint8_t live = SLAB_RUN;
-    if (!__atomic_compare_exchange_n(&run->state, &live, SLAB_SPARE, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
+    if (kept_put(run, (void *)run->base)) /* of the direct map */
+        return NULL;
+    if (SLAB_GET(run->kept) || !__atomic_compare_exchange_n(&run->state, &live, SLAB_SPARE, false,
+                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return "freed already (a double free)";
     struct share *s = share_enter(&irq);
-    uint64_t pages = run->pages;
-    paddr_t frames = virt_to_phys((void *)run->base); /* of the direct map */
-    count(s, CLASS_RUNS, -1, -(int64_t)pages);
-    if (pages <= RUN_PAGES_MAX) {
-        share_add_reserve(s, run);
-        share_trim(s, SLAB_GET(heap_tuning.reserve_pages));
-    } else {
-        page_map_set(frames, 1, &slab_nobody);
-        share_give_spare(s, run);
-        pmm_free_frames(frames, pages);
-    }
+    kasan_free((void *)run->base, run->pages * FRAME_BYTES); /* its frames */
+    bool kept = kept_add(s, run);
+    count(s, CLASS_RUNS, -1, kept ? 0 : -(int64_t)run->pages);
+    if (!kept)
+        run_destroy(s, run);
     share_leave(s, irq);
     return NULL;
 }
 
-/* All of a run is in one block, or it begins with one: run_around and the page map rely on it. */
+/* All of a run is in one block, or it begins with one: run_around relies on it. */
 static bool in_block(paddr_t base, uint64_t pages)
 {
     uint64_t first = pa_diff(pa_align_down(base, HUGE_2M), base) / FRAME_BYTES;
@@ -181,9 +152,8 @@ static bool run_resize(struct slab *run, uint64_t pages)
         done = in_block(base, pages) &&
                pmm_try_mark_used(pa_add(base, had * FRAME_BYTES), pages - had) == MM_OK;
     if (done) {
-        page_map_set(base, pages_noted(had), &slab_nobody);
-        page_map_set(base, pages_noted(pages), run);
         run->pages = (uint32_t)pages;
+        SLAB_SET(run->out, kept_stack_of(pages));
         count(s, CLASS_RUNS, 0, (int64_t)(pages - had));
     }
     if (pages < had)
@@ -232,10 +202,10 @@ void *large_alloc(size_t bytes, const struct heap_want *want, bool *zeroed)
     uint64_t pages = bytes == 0 ? 1 : bytes / FRAME_BYTES + (bytes % FRAME_BYTES != 0);
     bool big = bytes >= large_range_bytes, range = big && (want->flags & HEAP_NOWAIT) == 0;
     uint64_t blocks = big && (want->flags & LARGE_GROWS) == 0 ? as_blocks(pages) : 0;
-    void *p = NULL;
     *zeroed = false;
-    if (pages >= RUN_PAGES_LIMIT)
-        return NULL;
+    void *p = is_any(want) ? kept_take(bytes) : NULL;
+    if (p != NULL || pages >= RUN_PAGES_LIMIT)
+        return p;
     if (blocks != 0)
         p = run_alloc(blocks, want);
     if (p == NULL)
@@ -264,9 +234,15 @@ static struct slab *run_around(const void *p)
             offset -= FRAME_BYTES;
         }
     }
-    bool inside =
-        found->state == SLAB_RUN && va_number(va_of(p)) - found->base < found->pages * FRAME_BYTES;
+    bool inside = SLAB_GET(found->state) == SLAB_RUN &&
+                  va_number(va_of(p)) - found->base < found->pages * FRAME_BYTES;
     return inside ? found : NULL;
+}
+
+bool run_is_free(const void *p)
+{
+    const struct slab *run = run_around(p);
+    return run != NULL && !run_is_live(run);
 }
 
 bool large_find(const void *p, struct large *out)
@@ -277,7 +253,7 @@ bool large_find(const void *p, struct large *out)
     struct slab *run = page_map_find(page_map_offset(p));
     if (run == &slab_nobody)
         run = run_around(p);
-    if (run == NULL || SLAB_GET(run->state) != SLAB_RUN)
+    if (run == NULL || !run_is_live(run))
         return false;
     *out = (struct large){(void *)run->base, run->pages, run};
     return true;
@@ -310,7 +286,7 @@ bool large_resize(const struct large *object, size_t bytes, void **out)
         } while (*out == NULL && share_relieve(true) > 0);
         return *out != NULL;
     }
-    if (pages > object->pages && more > pages && run_resize(object->run, more))
+    if (pages > object->pages && run_resize(object->run, kept_length(more > pages ? more : pages)))
         return true;
     return run_resize(object->run, pages);
 }

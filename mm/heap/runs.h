@@ -16,11 +16,11 @@ void *large_alloc(size_t bytes, const struct heap_want *want, bool *zeroed);
  * where what is fresh from Linux costs a fault for each page. */
 extern size_t large_range_bytes;
 
-/* The short way: a run that is kept. NULL: there is none, or it is no such size. */
-void *run_take(size_t bytes);
-
 /* Free a run; NULL, or what is wrong. */
 const char *run_free(struct slab *run);
+
+/* Give frames and descriptor back of a run that is nobody's. */
+void run_destroy(struct share *s, struct slab *run);
 
 /* The large object that p lies in. */
 struct large {
@@ -29,6 +29,9 @@ struct large {
     struct slab *run; /* NULL: a range */
 };
 bool large_find(const void *p, struct large *out);
+
+/* True if p lies in a run that is kept. */
+bool run_is_free(const void *p);
 
 /* NULL, or what is wrong. */
 const char *large_free(const struct large *object);

@@ -30,18 +30,18 @@ struct sample {
 };
 
 static struct spinlock lock = SPINLOCK_INIT(LOCK_SAMPLE, "heap samples");
+static uint8_t *pool_base; /* set once */
 static struct {
-    struct sample samples[SAMPLES];
     struct sample_stats stats GUARDED_BY(lock);
     uint64_t now GUARDED_BY(lock); /* counts frees */
     unsigned nopen GUARDED_BY(lock);
     bool failed GUARDED_BY(lock); /* no addresses */
-    uint8_t *base;                /* set once */
+    struct sample samples[SAMPLES];
 } pool;
 
 static uint8_t *base_of_pool(void)
 {
-    return __atomic_load_n(&pool.base, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&pool_base, __ATOMIC_ACQUIRE);
 }
 
 static uint8_t *page_of(const struct sample *s)
@@ -140,7 +140,7 @@ static bool have_base(void)
     if (failed)
         return false;
     uint8_t *base = sample_pages_reserve(2 * SAMPLES + 1);
-    __atomic_store_n(&pool.base, base, __ATOMIC_RELEASE);
+    __atomic_store_n(&pool_base, base, __ATOMIC_RELEASE);
     return base != NULL;
 }
 
@@ -329,6 +329,8 @@ void sample_get_stats(struct sample_stats *out)
 /* The addresses stay: a simulated machine starts more than once. */
 void sample_init(void)
 {
+    if (base_of_pool() == NULL)
+        return; /* there never were any */
     irq_state_t irq = spin_lock(&lock);
     for (struct sample *s = pool.samples; s < pool.samples + SAMPLES; s++) {
         if (s->state == LIVE || s->state == OPEN)

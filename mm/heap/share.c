@@ -1,5 +1,6 @@
 /* Owns: what all CPUs' shares have in common.
  * Relies on: the pmm for frames. Stage: "heap". */
+#include "kept.h"
 #include "shared.h"
 
 #include "../pmm/state.h"
@@ -49,12 +50,27 @@ struct share *share_at(unsigned number)
     return c == NULL ? NULL : &mm_cpu_of(c)->heap;
 }
 
+struct share *share_next(const struct share *s)
+{
+    struct share *next = NULL;
+    for (unsigned i = s == NULL ? 0 : s->cpu + 1u; next == NULL && i < SHARES_MAX; i++) {
+        if (i >= CACHE_GET(pmm.cpu_limit) && i < CONFIG_CPUS_MAX)
+            i = CONFIG_CPUS_MAX;
+        next = share_at(i);
+    }
+    return next;
+}
+
 /* Not spin_lock: the order of locks knows one of a kind at a time. */
 void heap_lock_all(void)
 {
-    for (unsigned i = 0; i < SHARES_MAX; i++)
-        if (share_at(i) != NULL)
-            ticket_take(&share_at(i)->lock.ticket);
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;)
+        ticket_take(&s->lock.ticket);
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;)
+        kept_halt(s);
+    port_barrier_all();
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;)
+        kept_wait(s);
     ticket_take(&shared.lock.ticket);
 #ifdef QL_DEBUG_MEMORY
     ticket_take(&records_lock.ticket);
@@ -67,9 +83,36 @@ void heap_unlock_all(void)
     ticket_give(&records_lock.ticket);
 #endif
     ticket_give(&shared.lock.ticket);
-    for (unsigned i = SHARES_MAX; i-- > 0;)
-        if (share_at(i) != NULL)
-            ticket_give(&share_at(i)->lock.ticket);
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;) {
+        kept_go(s);
+        ticket_give(&s->lock.ticket);
+    }
+}
+
+/* --- Lanes --------------------------------------------------------------------------------------- */
+
+/* Sizes lead to the lane from now on. */
+static void lead_to_lane(struct share *s, unsigned class)
+{
+    uint16_t offset = LANE_OFFSET(class);
+    size_t low = class == 0 ? 0 : class_size(class - 1) + 1, high = class_size(class);
+    for (size_t bytes = low; bytes <= high && bytes <= CLASS_TABLE_BYTES; bytes++)
+        SLAB_SET(s->lane_of[bytes], offset);
+    for (size_t i = low / CLASS_MORE_STEP; high > CLASS_TABLE_BYTES && i < high / CLASS_MORE_STEP;
+         i++)
+        SLAB_SET(s->lane_of_more[i], offset);
+}
+
+struct heap_lane *share_lane(struct share *s, unsigned class)
+{
+    struct heap_lane *lane = &s->lanes[class];
+    if (share_has_lane(s, class))
+        return lane;
+    s->made[class / 64] |= 1ull << class % 64;
+    lane_init(s, lane, heap_classes[class].bytes);
+    if (class < CLASS_SIZES)
+        lead_to_lane(s, class);
+    return lane;
 }
 
 /* --- Descriptors --------------------------------------------------------------------------------- */
@@ -101,44 +144,59 @@ void share_untake_frame(struct share *s)
     s->store_pages++;
 }
 
-struct slab *share_take_spare(struct share *s)
+/* Cut a frame into descriptors: of a wide one's sort, and what is left. */
+static void cut_frame(struct share *s, char *frame, bool wide)
 {
-    if (s->spare == NULL) {
+    unsigned n = FRAME_BYTES / SLAB_UNIT_BYTES, step = wide ? 2 : 1;
+    for (unsigned i = (n - 1) / step + 1; i-- > 0;) {
+        struct slab *slab = (struct slab *)(void *)(frame + i * step * SLAB_UNIT_BYTES);
+        *slab = (struct slab){.class = CLASS_COUNT, .wide = wide && (i + 1) * step <= n};
+        share_give_spare(s, slab);
+    }
+}
+
+struct slab *share_take_spare(struct share *s, bool wide)
+{
+    if (s->spare[wide] == NULL)
+        shared_take_spare(s, wide);
+    if (s->spare[wide] == NULL) {
         paddr_t frame;
         if (share_take_frame(s, &frame) != MM_OK)
             return NULL;
-        struct slab *slabs = phys_to_virt(frame);
-        for (unsigned i = FRAME_BYTES / sizeof *slabs; i-- > 0;) {
-            slabs[i] = (struct slab){.class = CLASS_COUNT};
-            share_give_spare(s, &slabs[i]);
-        }
+        cut_frame(s, phys_to_virt(frame), wide);
     }
-    struct slab *slab = s->spare;
-    s->spare = slab->next;
+    struct slab *slab = s->spare[wide];
+    s->spare[wide] = slab->next;
+    s->spares[wide]--;
     slab_expect_free(slab);
     return slab;
 }
+
+#define SPARES_MAX 64u /* that a CPU keeps: who frees what others allocate has ever more */
 
 /* Its pending link stays as it is: others may still look at it. */
 void share_give_spare(struct share *s, struct slab *slab)
 {
     SLAB_SET(slab->owner, 0);
     SLAB_SET(slab->state, SLAB_SPARE);
-    slab->next = s->spare;
-    s->spare = slab;
+    slab->next = s->spare[slab->wide];
+    s->spare[slab->wide] = slab;
+    if (++s->spares[slab->wide] > SPARES_MAX)
+        shared_give_spares(s, slab->wide, SPARES_MAX / 2);
 }
 
 /* Each of a frame's first is the frame's. */
 void share_drop_spares(struct share *s)
 {
     struct slab *frames = NULL;
-    for (struct slab *slab = s->spare, *next; slab != NULL; slab = next) {
-        next = slab->next;
-        if ((uintptr_t)slab % FRAME_BYTES != 0)
-            continue;
-        slab->next = frames;
-        frames = slab;
-    }
+    for (unsigned wide = 0; wide < 2; wide++)
+        for (struct slab *slab = s->spare[wide], *next; slab != NULL; slab = next) {
+            next = slab->next;
+            if ((uintptr_t)slab % FRAME_BYTES != 0)
+                continue;
+            slab->next = frames;
+            frames = slab;
+        }
     while (frames != NULL) {
         struct slab *slab = frames;
         frames = slab->next;
@@ -146,7 +204,8 @@ void share_drop_spares(struct share *s)
     }
     if (s->store_pages > 0)
         pmm_free_frames(s->store, s->store_pages);
-    s->spare = NULL;
+    s->spare[0] = s->spare[1] = NULL;
+    s->spares[0] = s->spares[1] = 0;
     s->descriptor_pages = s->store_pages = 0;
 }
 
@@ -154,51 +213,11 @@ void share_rearm(void)
 {
     irq_state_t irq;
     struct share *s = share_enter(&irq);
-    for (unsigned i = 0; i < CLASS_COUNT; i++) {
-        struct heap_lane *lane = &s->lanes[i];
-        lane_settle(s, lane, !share_wants_sample(s));
-        if (lane->current != NULL) {
-            lane_count(s, lane, lane->current);
-            slab_arm(lane->current, current_left(s));
+    for (unsigned i = 0; i < CLASS_COUNT; i++)
+        if (share_has_lane(s, i)) {
+            lane_settle(s, &s->lanes[i]);
+            lane_limit(s, &s->lanes[i]);
+            share_keep_few(s, &s->lanes[i]);
         }
-    }
     share_leave(s, irq);
-}
-
-_Static_assert(offsetof(struct slab, free) == SLAB_FREE_AT, "recent_none relies on it");
-
-/* --- Counting ------------------------------------------------------------------------------------ */
-
-void lane_count(struct share *s, struct heap_lane *lane, struct slab *slab)
-{
-    int frees = slab_frees(slab);
-    int used = (int)(slab->objects - slab_count_free(slab)), taken = used + frees - slab->used;
-    SLAB_SET(slab->mark, SLAB_GET(slab->left));
-    slab->used = (uint16_t)used;
-    SLAB_SET(lane->frees, lane->frees + (uint64_t)frees);
-    SLAB_SET(lane->allocations, lane->allocations + (uint64_t)taken);
-    s->until_sample -= taken;
-    int64_t live = (int64_t)(lane->allocations - lane->frees) + lane->moved;
-    if (live > (int64_t)lane->peak)
-        SLAB_SET(lane->peak, (uint64_t)live);
-}
-
-void lane_forget(struct share *s, struct heap_lane *lane, const struct slab *slab)
-{
-    for (unsigned i = 0; i < RECENT; i++)
-        if (((uint64_t)(lane->recent[i].place >> RECENT_SHIFT) & ~(sizeof *slab - 1)) ==
-            (uintptr_t)slab)
-            lane->recent[i].place = recent_none(s);
-}
-
-void lane_settle(struct share *s, struct heap_lane *lane, bool open)
-{
-    int32_t until = SLAB_GET(lane->until), taken = lane->armed - (until < 0 ? 0 : until);
-    SLAB_SET(lane->allocations, lane->allocations + (uint64_t)taken);
-    SLAB_SET(lane->frees, lane->frees + (uint64_t)taken);
-    s->until_sample -= taken;
-    uint32_t rate = SLAB_GET(heap_tuning.sample_rate);
-    uint32_t next = rate == 0 ? INT32_MAX : share_jitter(s, rate);
-    SLAB_SET(lane->armed, open ? (int32_t)next : 0);
-    SLAB_SET(lane->until, lane->armed);
 }

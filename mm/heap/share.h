@@ -33,9 +33,12 @@ void share_leave(struct share *s, irq_state_t irq);
 
 /* --- share.c ------------------------------------------------------------------------------------ */
 
-/* All shares there are: those of the CPUs, and behind them those of nodes; NULL where there is none. */
+/* The share of that number: those of the CPUs, and behind them those of nodes; NULL: there is none. */
 #define SHARES_MAX (CONFIG_CPUS_MAX + NUMA_NODES_MAX)
 struct share *share_at(unsigned number);
+
+/* All there are, in that order: the one behind s; of NULL the first. NULL: it was the last. */
+struct share *share_next(const struct share *s);
 
 /* Take the lock of every share, in order, and that of the shared slabs: for fork. */
 void heap_lock_all(void);
@@ -48,12 +51,20 @@ mm_status_t share_take_frame(struct share *s, paddr_t *out) MUST_USE;
 /* Take the last one back. */
 void share_untake_frame(struct share *s);
 
-/* A descriptor; NULL: out of memory. */
-struct slab *share_take_spare(struct share *s);
+/* A descriptor, perhaps a wide one; NULL: out of memory. */
+struct slab *share_take_spare(struct share *s, bool wide);
 void share_give_spare(struct share *s, struct slab *slab);
 
 /* Give the descriptors' frames back: none may be in use, or ever have been seen by another CPU. */
 void share_drop_spares(struct share *s);
+
+static inline bool share_has_lane(const struct share *s, unsigned class)
+{
+    return s->made[class / 64] >> class % 64 & 1;
+}
+
+/* The lane of a class, which is made if need be. */
+struct heap_lane *share_lane(struct share *s, unsigned class);
 
 /* True if one of the next objects of this CPU should be sampled. */
 static inline bool share_wants_sample(struct share *s)
@@ -69,11 +80,8 @@ static inline bool share_wants_sample(struct share *s)
 #endif
 }
 
-/* Another rate: the current slabs of this CPU are looked at accordingly. */
+/* Other tuning: the lanes of this CPU go by it. Those of others do when they come to the long way. */
 void share_rearm(void);
-
-/* Count what has been taken from the slab and freed into it since the last time. */
-void lane_count(struct share *s, struct heap_lane *lane, struct slab *slab);
 
 /* A number around n, at least half of it: what is repeated is not met at the same point each time.
  * source: the multiplier is of Numerical Recipes */
@@ -81,22 +89,6 @@ static inline uint32_t share_jitter(struct share *s, uint32_t n)
 {
     s->random = s->random * 1664525 + 1013904223;
     return n == 0 ? 0 : n - n / 2 + (s->random >> 8) % n;
-}
-
-/* Frees into the current slab until somebody looks at it again, for the counts' and the sampler's
- * sake: so who frees each object before the next has samples, too, at no cost in the short ways. */
-#define CURRENT_LEFT INT16_MAX
-static inline uint16_t current_left(struct share *s)
-{
-    uint32_t left = share_jitter(s, SLAB_GET(heap_tuning.sample_rate));
-    return left == 0 || left > CURRENT_LEFT ? CURRENT_LEFT : (uint16_t)left;
-}
-
-/* So many frees until somebody looks again. */
-static inline void slab_arm(struct slab *slab, uint16_t frees)
-{
-    SLAB_SET(slab->left, frees);
-    SLAB_SET(slab->mark, frees);
 }
 
 /* --- core.c -------------------------------------------------------------------------------------- */
@@ -116,66 +108,98 @@ struct share *node_share(unsigned node);
  * there is no memory at all. */
 void *node_take(uint32_t node, unsigned class);
 
-/* --- refill.c ------------------------------------------------------------------------------------ */
+/* --- lane.c -------------------------------------------------------------------------------------- */
 
-/* Take an object from the lane's word: its lowest bit. False: it has none. Interrupts are off. */
+/* One instruction, which leaves no register half written. */
+LOCK_INLINE bool byte_is_not(const uint8_t *byte, uint8_t value)
+{
+    bool other;
+    __asm__("cmpb %2, %1" : "=@ccne"(other) : "m"(*byte), "i"(value));
+    return other;
+}
+
+/* Take the object at the top. False: there is none. Interrupts are off. */
 LOCK_INLINE bool lane_pop(struct heap_lane *lane, void **out)
 {
-    uint64_t *word = lane->word, free = SLAB_GET(*word), bit;
-    bool none;
-    __asm__("bsfq %2, %1" : "=@ccz"(none), "=r"(bit) : "r"(free));
-    if (__builtin_expect(none, 0))
+    struct ready *r = lane->top;
+    uint8_t *idle = ready_idle(r->place);
+    if (__builtin_expect(byte_is_not(idle, 1), 0))
         return false;
-    SLAB_SET(*word, free & (free - 1));
-    *out = (void *)(lane->base + bit * lane->size); /* the object of that bit */
-    return true;
-}
-
-static inline struct recent *lane_recent(struct heap_lane *lane, uint32_t offset)
-{
-    return (struct recent *)(void *)((char *)lane->recent + offset);
-}
-
-/* The same for a size class: the object that was freed last, if it is still free, else the word's first.
- * What is taken from recent is as if it had not been freed. */
-LOCK_INLINE bool lane_take(struct heap_lane *lane, void **out)
-{
-    bool look, was_free;
-    __asm__("decl %1" : "=@ccs"(look), "+m"(lane->until));
-    if (__builtin_expect(look, 0))
-        return false;
-    uint32_t last = lane->last;
-    const struct recent *r = lane_recent(lane, last);
-    int64_t place = r->place;
-    uint64_t *word = (uint64_t *)(place >> RECENT_SHIFT), free = SLAB_GET(*word); /* of a slab */
-    __asm__("btrq %2, %1" : "=@ccc"(was_free), "+r"(free) : "r"(place));          /* modulo 64 */
-    if (__builtin_expect(!was_free, 0)) {
-        __asm__("incl %0" : "+m"(lane->until));
-        return lane_pop(lane, out);
-    }
-    SLAB_SET(*word, free);
-    struct slab *slab = (struct slab *)((uintptr_t)word & ~(sizeof *slab - 1)); /* where it is in */
-    __asm__("incw %0" : "+m"(slab->left));
-    lane->last = (last - sizeof *r) % RECENT_BYTES;
+    SLAB_SET(*idle, 0);
+    SLAB_SET(lane->top, r - 1);
     *out = r->object;
     return true;
 }
 
-/* The object of that bit is being freed into the slab of this CPU's. */
-LOCK_INLINE void lane_remember(struct share *s, struct slab *slab, void *object, uint64_t *word,
-                               uint32_t bit)
+/* The same as the short way of an allocation. False: the long way has to see. */
+LOCK_INLINE bool lane_take(struct heap_lane *lane, void **out)
 {
-    struct heap_lane *lane = &s->lanes[slab->class];
-    uint32_t last = (lane->last + sizeof(struct recent)) % RECENT_BYTES;
-    lane->last = last;
-    *lane_recent(lane, last) = (struct recent){object, recent_place(word, bit)};
+    bool look;
+    __asm__("decl %1" : "=@ccs"(look), "+m"(lane->until));
+    if (__builtin_expect(!look, 1) && lane_pop(lane, out))
+        return true;
+    __asm__("incl %0" : "+m"(lane->until));
+    return false;
 }
 
-/* The slab leaves the lane: nothing that was freed into it may be taken any more. */
-void lane_forget(struct share *s, struct heap_lane *lane, const struct slab *slab);
+/* There is no room for what was freed: make some, and put it there. Interrupts are off. */
+void lane_overflow(struct share *s, struct heap_lane *lane, void *object, uintptr_t place);
 
-/* Count what was taken from recent, and let the lane go its short way again, or not. */
-void lane_settle(struct share *s, struct heap_lane *lane, bool open);
+/* The object of that index, of a slab of this CPU's, is freed: it is at hand. False: it was free already.
+ * Interrupts are off. */
+LOCK_INLINE bool lane_put(struct share *s, struct slab *slab, void *object, uint64_t index)
+{
+    struct heap_lane *lane = lane_at(s, slab->lane);
+    struct ready *r = lane->top;
+    uintptr_t place = ready_place(slab, index);
+    if (__builtin_expect(byte_is_not(ready_idle(place), 0), 0))
+        return false;
+    SLAB_SET(*ready_idle(place), 1);
+    if (__builtin_expect(r == lane->end, 0)) {
+        lane_overflow(s, lane, object, place);
+        return true;
+    }
+    SLAB_SET(lane->top, ++r);
+    *r = (struct ready){object, place};
+    return true;
+}
+
+/* A free object that is out of its slab is at hand. False: there is no room. */
+static inline bool lane_add(struct heap_lane *lane, const struct slab *slab, uint32_t index)
+{
+    struct ready *r = lane->top;
+    if (r == lane->end)
+        return false;
+    SLAB_SET(lane->top, ++r); /* the object */
+    *r = (struct ready){(void *)(slab->base + index * slab_size(slab)), ready_place(slab, index)};
+    return true;
+}
+
+/* Take objects out of the current slab, if nothing is at hand and it has any. Interrupts are off. */
+bool lane_refill(struct heap_lane *lane);
+
+/* Put all that is at hand back into the slabs, of all lanes but one, or of all. */
+void share_flush(struct share *s, const struct heap_lane *but);
+
+/* The slab is to leave this CPU: of its objects none may be at hand. */
+void lane_forget(struct heap_lane *lane, struct slab *slab);
+
+/* A lane that is all 0 becomes one of objects of so many bytes. */
+void lane_init(struct share *s, struct heap_lane *lane, size_t bytes);
+
+/* Give the lane room for more, if it wants any; starts: a slab is started now. */
+void lane_make_room(struct share *s, struct heap_lane *lane, bool starts);
+
+/* Let the lane have no more at hand than heap_tuning says. */
+void lane_limit(struct share *s, struct heap_lane *lane);
+
+/* Give the lane's own frames back; nothing is at hand, or never will be asked for. */
+void lane_drop(struct share *s, struct heap_lane *lane);
+
+/* Count what was taken, and let the lane go its short way again, unless a sample is due. */
+void lane_settle(struct share *s, struct heap_lane *lane);
+
+/* --- refill.c ------------------------------------------------------------------------------------ */
 
 /* Take an object of the class; NULL: the pmm has nothing. */
 void *share_take(struct share *s, unsigned class);
@@ -188,44 +212,15 @@ mm_status_t share_stock(struct share *s, unsigned pages) MUST_USE;
 
 /* --- release.c ----------------------------------------------------------------------------------- */
 
-/* The slab's left has come to 0: see what it is now. */
+/* Objects have come back into the slab, which is not the current one: see what it is now. */
 void share_look(struct share *s, struct slab *slab);
-void share_look_locked(struct share *s, struct slab *slab); /* takes the lock */
 
-/* Free an object of this CPU's own, interrupts off. */
-static inline void slab_put(struct share *s, struct slab *slab, uint32_t index)
-{
-    uint64_t *word = &slab->free[index / 64];
-    SLAB_SET(*word, *word | 1ull << index % 64);
-    SLAB_SET(slab->left, (uint16_t)(slab->left - 1));
-    if (__builtin_expect(slab->left == 0, 0))
-        share_look_locked(s, slab);
-}
+/* Give slabs away until the lane has no more partial ones than it should. */
+void share_keep_few(struct share *s, struct heap_lane *lane);
 
-/* The object's bit is set, or was set already, and so many frees are left until somebody looks: that
- * is two flags and one branch, as dec leaves the carry alone. Only who takes the branch wants to know
- * which it was. */
-#define SET_BIT_OR_GOTO(label, word, bit, slab)                                \
-    __asm__ goto("movq %0, %%rax\n\t"                                          \
-                 "btsq %q1, %%rax\n\t"                                         \
-                 "movq %%rax, %0\n\t"                                          \
-                 "decw %2\n\t"                                                 \
-                 "jbe 1f\n\t"                                                  \
-                 ".subsection 1\n"                                             \
-                 "1: setc %3\n\t"                                              \
-                 "jmp %l4\n\t"                                                 \
-                 ".previous"                                                   \
-                 :                                                             \
-                 : "m"(word), "r"(bit), "m"((slab)->left), "m"((slab)->caught) \
-                 : "rax", "cc", "memory"                                       \
-                 : label)
-
-/* What comes then, with interrupts off: somebody looks, or what was done for nothing is undone and
- * said. */
-void free_look(void *p, struct slab *slab, irq_state_t irq);
-
-/* Take over what others have freed into the slab, or into all that are pending. True if anything. */
-bool share_collect(struct share *s, struct slab *slab);
+/* Take over what others have freed into the slab, or into all that are pending: at hand, as far as there is
+ * room, or into the slab. True if anything. */
+bool share_collect(struct share *s, struct slab *slab, bool at_hand);
 bool share_collect_pending(struct share *s);
 
 /* Put the slabs that are pending there into the lists of who owns them by now. No lock is needed. */
@@ -242,8 +237,8 @@ void share_add_reserve(struct share *s, struct slab *slab); /* a new one, of no 
 /* Give frames and descriptor of a slab back that is in no list. */
 void share_destroy(struct share *s, struct slab *slab);
 
-/* Give empty slabs back until no more than so many pages are kept. Returns the pages. */
-uint64_t share_trim(struct share *s, uint64_t keep_pages);
+/* Give empty slabs and runs back until no more than so many pages are kept. */
+void share_trim(struct share *s, uint64_t keep_pages);
 
 /* The same for all of it, of other CPUs too if all. */
 uint64_t share_shrink(bool all);
@@ -253,6 +248,10 @@ uint64_t share_relieve(bool all);
 
 /* Make everything everybody's that the CPU has in hand. */
 void share_abandon(struct share *s);
+
+/* The CPU was copied in the middle of a short way and will never go on: nothing is at hand, and what is
+ * idle is in its slab. */
+void share_recover(struct share *s);
 
 /* Free an object of another CPU's, or nobody's. False: others have freed it already. */
 bool free_remote(struct slab *slab, uint32_t index);

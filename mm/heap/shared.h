@@ -11,6 +11,7 @@ struct shared_class {
 
 struct shared {
     struct spinlock lock;
+    struct slab *spare[2]; /* descriptors that CPUs have too many of, as in a share */
     struct shared_class classes[CLASS_COUNT];
 };
 extern struct shared shared;
@@ -26,6 +27,10 @@ struct slab *shared_take(struct share *s, unsigned class);
 
 /* Take all of the class, as full slabs: for a cache that goes. */
 void shared_adopt(struct share *s, unsigned class);
+
+/* Take some descriptors, if there are any; or give all away but so many. Own share locked. */
+void shared_take_spare(struct share *s, bool wide);
+void shared_give_spares(struct share *s, bool wide, uint32_t keep);
 
 /* A bit of remote was set in a slab that was nobody's then; first: there was none before in its
  * word. No lock is held. */

@@ -60,26 +60,17 @@ const char *heap_class_name(unsigned class)
 
 /* --- Counts --------------------------------------------------------------------------------------- */
 
-/* What has been freed into a slab, and taken from it, since it was counted. What its owner does meanwhile
- * is seen in part only. */
-static void add_uncounted(const struct slab *slab, struct heap_stats *out)
+/* What others have freed into a slab that its owner has not seen yet, and what is wasted. */
+static void add_slab(const struct slab *slab, struct heap_stats *out)
 {
-    int frees = slab_frees(slab), used = (int)(slab->objects - slab_count_free(slab));
-    int taken = used + frees - slab->used;
-    out->frees += (uint64_t)frees;
-    out->allocations += (uint64_t)(taken < 0 ? 0 : taken);
     out->waste_bytes += slab->pages * FRAME_BYTES - (uint64_t)slab->objects * slab_size(slab);
-    for (unsigned w = 0; w < slab_words(slab); w++) {
-        unsigned remote = bits_count(SLAB_GET(slab->remote[w]));
-        out->frees += remote;
-        out->remote_frees += remote;
-    }
+    out->remote_frees += slab_count_remote(slab);
 }
 
 static void add_list(const struct slab_list *list, struct heap_stats *out)
 {
     for (const struct slab *slab = list->first; slab != NULL; slab = list_next(slab))
-        add_uncounted(slab, out);
+        add_slab(slab, out);
 }
 
 /* Of a CPU that has freed more runs of others than it has itself. */
@@ -88,34 +79,45 @@ static uint64_t not_negative(uint64_t n)
     return (int64_t)n < 0 ? 0 : n;
 }
 
-/* alone: not part of a sum of all CPUs, in which runs that others have freed cancel out. */
-static void add_lane(const struct share *s, unsigned class, bool alone, struct heap_stats *out)
+/* What its owner does meanwhile is seen in part only. Runs are counted when they go; of other objects it
+ * is known how many are there. */
+static struct heap_stats of_lane(const struct heap_lane *lane, bool whole)
 {
-    const struct heap_lane *lane = &s->lanes[class];
-    int32_t until = SLAB_GET(lane->until);
-    uint64_t recent =
-        (uint64_t)(SLAB_GET(lane->armed) - (until < 0 ? 0 : until)); /* free and taken */
+    uint64_t taken = (uint64_t)(SLAB_GET(lane->armed) - SLAB_GET(lane->until));
     struct heap_stats one = {
-        .peak = lane->peak,
-        .allocations = lane->allocations + recent,
-        .frees = lane->frees + recent,
-        .remote_frees = lane->remote_frees,
+        .peak = SLAB_GET(lane->peak),
+        .allocations = SLAB_GET(lane->allocations) + taken,
         .failures = lane->failures,
         .slabs = lane->slabs,
         .slab_bytes = lane->pages * FRAME_BYTES,
     };
     if (lane->current != NULL)
-        add_uncounted(lane->current, &one);
+        add_slab(lane->current, &one);
     add_list(&lane->partial, &one);
     add_list(&lane->full, &one);
-    one.live = one.allocations - one.frees + (uint64_t)lane->moved;
+    uint64_t at_hand = (uint64_t)(SLAB_GET(lane->top) - lane->bottom);
+    one.live = whole ? one.allocations - SLAB_GET(lane->frees)
+                     : SLAB_GET(lane->out) - at_hand - one.remote_frees;
+    one.frees = whole ? SLAB_GET(lane->frees) : one.allocations + (uint64_t)lane->moved - one.live;
+    one.remote_frees += lane->remote_frees;
+    return one;
+}
+
+/* alone: not part of a sum of all CPUs, in which runs that others have freed cancel out. */
+static void add_lane(const struct share *s, unsigned class, bool alone, struct heap_stats *out)
+{
+    bool whole = class == CLASS_RUNS || class == CLASS_RANGES;
+    struct heap_stats one = of_lane(&s->lanes[class], whole);
+    if (whole)
+        one.slabs = one.live;
+    if (class == CLASS_RUNS)
+        one.slab_bytes -= SLAB_GET(s->kept_pages) * FRAME_BYTES;
     if (alone) {
         one.live = not_negative(one.live);
         one.slabs = not_negative(one.slabs);
         one.slab_bytes = not_negative(one.slab_bytes);
     }
     out->live += one.live;
-    bool whole = class == CLASS_RUNS || class == CLASS_RANGES;
     out->live_bytes += whole ? one.slab_bytes : one.live * heap_classes[class].bytes;
     out->peak += one.peak > one.live || (int64_t)one.live < 0 ? one.peak : one.live;
     out->allocations += one.allocations;
@@ -166,9 +168,8 @@ mm_status_t heap_get_stats(unsigned class, unsigned cpu, struct heap_stats *out)
     if (class != HEAP_ALL && heap_class_name(class) == NULL)
         return MM_NOTFOUND;
     struct heap_stats sum = {0};
-    for (unsigned i = 0; i < SHARES_MAX; i++) {
-        struct share *s = share_at(i);
-        if (s == NULL || (cpu != HEAP_ALL && cpu != i))
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;) {
+        if (cpu != HEAP_ALL && cpu != s->cpu)
             continue;
         add_share(s, class, cpu != HEAP_ALL, &sum);
         any = true;
@@ -195,12 +196,9 @@ void heap_get_totals(struct heap_totals *out)
     sample_get_stats(&samples);
     out->samples = samples.samples;
     out->samples_live = samples.live;
-    for (unsigned i = 0; i < SHARES_MAX; i++) {
-        struct share *s = share_at(i);
-        if (s == NULL)
-            continue;
+    for (struct share *s = NULL; (s = share_next(s)) != NULL;) {
         irq_state_t irq = spin_lock(&s->lock);
-        out->reserve_bytes += s->reserve_pages * FRAME_BYTES;
+        out->reserve_bytes += (s->reserve_pages + SLAB_GET(s->kept_pages)) * FRAME_BYTES;
         out->descriptor_bytes += s->descriptor_pages * FRAME_BYTES;
         spin_unlock(&s->lock, irq);
     }
@@ -211,20 +209,14 @@ void heap_get_totals(struct heap_totals *out)
 
 /* --- Objects -------------------------------------------------------------------------------------- */
 
-static bool is_live(const struct slab *slab, unsigned index)
-{
-    uint64_t free = SLAB_GET(slab->free[index / 64]) | SLAB_GET(slab->remote[index / 64]);
-    return !(free >> index % 64 & 1);
-}
-
 static bool visit_slab(const struct slab *slab, heap_visit_t visit, void *argument)
 {
-    if (slab->state == SLAB_EMPTY)
+    if (slab->state == SLAB_EMPTY || (slab->state == SLAB_RUN && !run_is_live(slab)))
         return true;
     size_t bytes = slab->class == CLASS_RUNS ? slab->pages * FRAME_BYTES : slab_size(slab);
     for (unsigned i = 0; i < slab->objects; i++) {
         struct heap_object object = {(void *)(slab->base + i * bytes), bytes, slab->class};
-        if (is_live(slab, i) && !visit(&object, argument))
+        if (!slab_is_free(slab, i) && !visit(&object, argument))
             return false;
     }
     return true;
@@ -286,9 +278,9 @@ bool heap_find(const void *p, struct heap_place *out)
     uint64_t index = bytes != 0 ? ((uintptr_t)p - slab->base) / bytes : 0;
     if (bytes == 0 || index >= slab->objects)
         return false;
-    *out =
-        (struct heap_place){(void *)(slab->base + index * bytes), bytes, class,
-                            SLAB_GET(slab->state) != SLAB_EMPTY && is_live(slab, (unsigned)index)};
+    *out = (struct heap_place){(void *)(slab->base + index * bytes), bytes, class,
+                               SLAB_GET(slab->state) != SLAB_EMPTY &&
+                                   !slab_is_free(slab, (unsigned)index)};
     return true;
 }
 

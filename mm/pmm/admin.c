@@ -16,10 +16,11 @@ static struct mm_cpu boot_cpu;
 #ifdef QL_HOST
 struct mm_cpu mm_cpu_none = {
     .frames = {.steal = 1}, /* always stolen, and cache_wait says why */
-    .heap.lanes[0 ... CLASS_COUNT - 1] = {.word = &mm_cpu_none.heap.nothing}, /* until is 0 */
-    .heap.lane_of[0 ... CLASS_TABLE_BYTES] = offsetof(struct share, lanes),
-    .heap.lane_of_more[0 ... HEAP_CLASS_BYTES / CLASS_MORE_STEP - 1] =
-        offsetof(struct share, lanes),
+    .heap.stopped = 1,
+    .heap.none = {.until = INT32_MIN / 2}, /* always the long way */
+    .heap.lanes[0 ... CLASS_COUNT - 1] = {.until = INT32_MIN / 2},
+    .heap.lane_of[0 ... CLASS_TABLE_BYTES] = LANE_NONE,
+    .heap.lane_of_more[0 ... HEAP_CLASS_BYTES / CLASS_MORE_STEP - 1] = LANE_NONE,
 };
 #endif
 
@@ -51,6 +52,7 @@ mm_status_t mm_cpu_create(unsigned cpu, struct mm_cpu **out)
             pmm_alloc_frames(bytes_to_frames(sizeof(struct mm_cpu)), &stays, &frames);
         if (status != MM_OK)
             return status;
+        memset(phys_to_virt(frames), 0, sizeof(struct mm_cpu));
         mm_cpu_place(cpu, phys_to_virt(frames));
     }
     *out = mm_cpu_of(pmm.caches[cpu]);
@@ -129,7 +131,10 @@ mm_status_t pmm_init(const struct mem_region *map, size_t n)
     mm_status_t status = place(map, n, nframes, &base);
     if (status != MM_OK)
         return status;
-    memset(&pmm, 0, sizeof pmm);
+    if (pmm.ncpus != 0) { /* again: else all is 0, and what is not used should not be touched */
+        memset(&pmm, 0, sizeof pmm);
+        memset(&boot_cpu, 0, sizeof boot_cpu);
+    }
     pmm.pieces = &one_node;
     pmm.npieces = 1;
     add_cpu(0, &boot_cpu);

@@ -84,7 +84,7 @@ static bool use_slot(struct pmm_cache *c, const struct request *req, struct slot
             *may = (uint8_t)req->order;
         return false;
     }
-    *out = (s->tag << BLOCK_SHIFT) + first;
+    *out = (s->number << BLOCK_SHIFT) + first;
     if (s->rows == 0)
         s->rows = SLOT_ROWS;
     lane_use_row(&c->lanes[req->lane], s, first / ROW_FRAMES);
@@ -93,8 +93,9 @@ static bool use_slot(struct pmm_cache *c, const struct request *req, struct slot
 
 static bool slot_allowed(const struct slot *s, const struct request *req)
 {
-    return s->tag != SLOT_EMPTY && s->kind == req->kind &&
-           (req->lane != LANE_LIMITED || request_allows(req, s->tag << BLOCK_SHIFT, BLOCK_FRAMES));
+    uint64_t first = s->number << BLOCK_SHIFT;
+    return s->kind == req->kind &&
+           (req->lane != LANE_LIMITED || request_allows(req, first, BLOCK_FRAMES));
 }
 
 /* Those of eight slots whose bytes are not 0. */
@@ -131,7 +132,7 @@ static bool use_slots(struct pmm_cache *c, const struct request *req, uint64_t *
     uint64_t any = 0; /* mostly not */
     for (unsigned w = 0; w < CACHE_SLOTS / 8; w++)
         any |= c->may.words[w];
-    unsigned tries = SLOTS_TRIED;
+    unsigned tries = req->n < ROW_FRAMES ? SLOTS_TRIED : 4 * SLOTS_TRIED;
     for (unsigned i = 0; i < CACHE_SLOTS && any != 0 && tries > 0; i += 8)
         if (use_eight_slots(c, req, (first + i) % CACHE_SLOTS, &tries, out))
             return true;
@@ -179,7 +180,7 @@ static void fetch_next(const struct pmm_cache *c, const struct zone *z, const st
     __builtin_prefetch(z->lines[b - distance], 1);
     __builtin_prefetch(s->free, 1);
     __builtin_prefetch(s->ours, 1);
-    __builtin_prefetch(&s->tag, 1);
+    __builtin_prefetch(&s->number, 1);
 }
 
 /* CPUs begin far from each other, the first one at the top. */

@@ -13,11 +13,12 @@ static uint64_t no_row; /* always 0: the row of a lane that has none */
 
 void cache_init(struct pmm_cache *c, unsigned cpu)
 {
-    *c = (struct pmm_cache){.owner = cpu + 1, .last_miss = SLOT_EMPTY, .last_word = SLOT_EMPTY};
+    c->owner = cpu + 1;
+    c->last_miss = c->last_word = SLOT_EMPTY;
     for (unsigned i = 0; i < LANES; i++)
         c->lanes[i].row = &no_row;
     for (unsigned i = 0; i < CACHE_SLOTS; i++)
-        c->slots[i].tag = SLOT_EMPTY;
+        c->tags[i] = SLOT_EMPTY;
 }
 
 /* --- The biased lock ------------------------------------------------------- */
@@ -64,7 +65,7 @@ void cache_unsteal(struct pmm_cache *c)
 struct slot *cache_find_slot(struct pmm_cache *c, uint64_t number)
 {
     struct slot *s = cache_slot(c, number);
-    return s->tag == number ? s : NULL;
+    return cache_tag(c, number) == number ? s : NULL;
 }
 
 /* Frames of a ragged block that may be freed without a closer look: ours, and not bad. */
@@ -86,7 +87,7 @@ struct slot *cache_add_slot(struct pmm_cache *c, struct zone *z, uint64_t b, uin
                             uint32_t entry)
 {
     struct slot *s = cache_slot(c, number);
-    if (s->tag != SLOT_EMPTY)
+    if (cache_tag(c, number) != SLOT_EMPTY)
         cache_release_slot(c, s);
     for (unsigned r = 0; r < LINE_ROWS; r++)
         CACHE_SET(s->free[r], 0);
@@ -101,7 +102,8 @@ struct slot *cache_add_slot(struct pmm_cache *c, struct zone *z, uint64_t b, uin
     c->may.order[number % CACHE_SLOTS] = 0;
     s->rows = 0;
     s->kind = entry & ENTRY_LONG ? PMM_LONG : PMM_SHORT;
-    CACHE_SET(s->tag, number);
+    s->number = number;
+    CACHE_SET(c->tags[number % CACHE_SLOTS], number);
     CACHE_SET(c->holding, true);
     return s;
 }
@@ -158,7 +160,7 @@ static bool push_rows(struct slot *s, unsigned first, unsigned n)
     for (unsigned r = low; r <= high; r++)
         if (~slot_freeable(s, r) & line_mask(first, first + n - 1, r))
             return false;
-    poison_fill((s->tag << BLOCK_SHIFT) + first, n);
+    poison_fill((s->number << BLOCK_SHIFT) + first, n);
     for (unsigned r = low; r <= high; r++)
         CACHE_SET(s->free[r], s->free[r] | line_mask(first, first + n - 1, r));
     return true;
@@ -172,7 +174,7 @@ static inline bool slot_push(struct slot *s, unsigned first, unsigned n)
     uint64_t mask = row_mask(at, n);
     if (~slot_freeable(s, low) & mask)
         return false;
-    poison_fill((s->tag << BLOCK_SHIFT) + first, n);
+    poison_fill((s->number << BLOCK_SHIFT) + first, n);
     CACHE_SET(s->free[low], s->free[low] | mask);
     return true;
 }
@@ -180,7 +182,8 @@ static inline bool slot_push(struct slot *s, unsigned first, unsigned n)
 bool cache_push_run(struct pmm_cache *c, uint64_t frame, unsigned n)
 {
     struct slot *s = cache_slot(c, frame >> BLOCK_SHIFT);
-    if (s->tag != frame >> BLOCK_SHIFT || !slot_push(s, frame % BLOCK_FRAMES, n))
+    if (cache_tag(c, frame >> BLOCK_SHIFT) != frame >> BLOCK_SHIFT ||
+        !slot_push(s, frame % BLOCK_FRAMES, n))
         return false;
     cache_may(c, s);
     if (n < BLOCK_FRAMES)
@@ -198,8 +201,8 @@ bool cache_pop_hinted(struct pmm_cache *c, unsigned n, uint64_t *out)
         unsigned first = frame % BLOCK_FRAMES;
         h->last = (h->last - 1) % CACHE_HINTS;
         h->count--;
-        if (s->tag != frame >> BLOCK_SHIFT || s->kind != PMM_SHORT || first + n > BLOCK_FRAMES ||
-            (power && first % n != 0) || !slot_take(s, first, n))
+        if (cache_tag(c, frame >> BLOCK_SHIFT) != frame >> BLOCK_SHIFT || s->kind != PMM_SHORT ||
+            first + n > BLOCK_FRAMES || (power && first % n != 0) || !slot_take(s, first, n))
             continue; /* taken in another way, or gone */
         *out = frame;
         return true;
@@ -225,7 +228,7 @@ static void give_rows(struct slot *s)
         uint64_t before = __atomic_fetch_and(&s->line[r], ~free, __ATOMIC_SEQ_CST);
         if ((before & free) != free)
             pmm_misuse("frames of this block were freed by two CPUs at once",
-                       pa_number(frame_address(s->tag << BLOCK_SHIFT)), 0);
+                       pa_number(frame_address(s->number << BLOCK_SHIFT)), 0);
     }
 }
 
@@ -238,7 +241,8 @@ static void forget_slot(struct pmm_cache *c, struct slot *s)
         if (lane->row >= s->free && lane->row < s->free + LINE_ROWS)
             lane->row = &no_row;
     }
-    CACHE_SET(s->tag, SLOT_EMPTY);
+    c->may.order[s - c->slots] = 0;
+    CACHE_SET(c->tags[s - c->slots], SLOT_EMPTY);
 }
 
 /* The line of a block that is all free means nothing any more, so it need not be written. */
@@ -275,7 +279,7 @@ bool cache_release_all(struct pmm_cache *c)
     cache_begin(c);
     c->last_word = SLOT_EMPTY;
     for (unsigned i = 0; i < CACHE_SLOTS; i++)
-        if (c->slots[i].tag != SLOT_EMPTY)
+        if (c->tags[i] != SLOT_EMPTY)
             cache_release_slot(c, &c->slots[i]);
     flush_window(c);
     CACHE_SET(c->window.zone, NULL);
@@ -430,7 +434,7 @@ uint64_t cache_keeps_row(const struct pmm_cache *c, const struct zone *z, uint64
                          uint64_t number, unsigned r)
 {
     const struct slot *s = &c->slots[number % CACHE_SLOTS];
-    if (__atomic_load_n(&s->tag, __ATOMIC_ACQUIRE) == number)
+    if (__atomic_load_n(&c->tags[number % CACHE_SLOTS], __ATOMIC_ACQUIRE) == number)
         return CACHE_GET(s->free[r]);
     const struct window *w = &c->window;
     bool near = CACHE_GET(w->zone) == z && CACHE_GET(w->word) == b / TREE_WORD_BITS;

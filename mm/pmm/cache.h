@@ -28,11 +28,12 @@
 #define CACHE_SLOTS 128u /* a power of two */
 #define CACHE_HINTS 32u
 
-/* A block of which this CPU keeps free frames, all that it had when it was taken. */
+/* A block of which this CPU keeps free frames, all that it had when it was taken. One that was never
+ * used is never touched: whose it is stands in tags. */
 struct slot {
     uint64_t free[LINE_ROWS]; /* 1 = free here; the line says 1 = used for these */
     uint64_t ours[LINE_ROWS]; /* 1 = may be freed: all but in a ragged block */
-    uint64_t tag;             /* the block's number, or SLOT_EMPTY */
+    uint64_t number;          /* of the block */
     uint64_t *line;
     struct zone *zone;
     uint64_t index;
@@ -40,8 +41,8 @@ struct slot {
     enum pmm_kind kind;
     bool all_ours; /* no bit of ours is 0 */
 } __attribute__((aligned(64)));
-#define SLOT_EMPTY (~0ull)
-#define SLOT_ROWS  0xffu /* all of them */
+#define SLOT_EMPTY (~0ull) /* a tag */
+#define SLOT_ROWS  0xffu   /* all of them */
 
 /* Where allocations of a sort come from. */
 enum lane_name {
@@ -88,13 +89,13 @@ struct pmm_cache {
     uint64_t seq __attribute__((aligned(64)));
     bool holding;
 
-    struct hints hints[PMM_ORDER_BLOCK + 1]
-        __attribute__((aligned(64))); /* by the order that has room for the run */
     union {
         uint8_t order[CACHE_SLOTS]; /* only runs of orders below this may be in the slot */
         uint64_t words[CACHE_SLOTS / 8];
-    } may;
+    } may __attribute__((aligned(64)));
+    uint64_t tags[CACHE_SLOTS]; /* of the slots: the block's number, or SLOT_EMPTY */
     struct slot slots[CACHE_SLOTS];
+    struct hints hints[PMM_ORDER_BLOCK + 1]; /* by the order that has room for the run */
 } __attribute__((aligned(64)));
 
 /* The share of a CPU. */
@@ -157,7 +158,7 @@ static inline void cache_end(struct pmm_cache *c)
         __atomic_store_n(&c->seq, c->seq + 1, __ATOMIC_RELEASE);
 }
 
-/* Empty. */
+/* Empty; in memory that is zeroed. */
 void cache_init(struct pmm_cache *c, unsigned cpu);
 
 /* Come into another CPU's cache, or one's own without being busy, and go. Interrupts off. */
@@ -170,6 +171,11 @@ void cache_unsteal(struct pmm_cache *c);
 static inline struct slot *cache_slot(struct pmm_cache *c, uint64_t number)
 {
     return &c->slots[number % CACHE_SLOTS];
+}
+
+static inline uint64_t cache_tag(const struct pmm_cache *c, uint64_t number)
+{
+    return CACHE_GET(c->tags[number % CACHE_SLOTS]);
 }
 
 /* Runs of all orders may be in the slot: frames came into it. */
@@ -224,7 +230,7 @@ static inline void lane_use_row(struct lane *lane, struct slot *s, unsigned r)
 {
     lane->slot = s;
     lane->row = &s->free[r];
-    lane->frame = (s->tag << BLOCK_SHIFT) + r * ROW_FRAMES;
+    lane->frame = (s->number << BLOCK_SHIFT) + r * ROW_FRAMES;
 }
 
 /* --- The window ------------------------------------------------------------ */

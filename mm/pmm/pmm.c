@@ -338,7 +338,7 @@ mm_status_t pmm_free_frame(paddr_t frame)
     bool fast = false;
     /* One branch for both; read in this order, or the tag may be from before a thief came and went. */
     uint64_t stolen = __atomic_load_n(&c->steal, __ATOMIC_ACQUIRE);
-    if (((CACHE_GET(s->tag) ^ number >> BLOCK_SHIFT) | stolen) == 0) {
+    if (((cache_tag(c, number >> BLOCK_SHIFT) ^ number >> BLOCK_SHIFT) | stolen) == 0) {
         uint64_t *free = &s->free[row], bit = 1ull << number % ROW_FRAMES;
         fast = (slot_freeable(s, row) & bit) != 0;
         if (fast) {

@@ -13,17 +13,17 @@ struct bad_frame {
 /* Zones and caches are only ever added: the number last, so that who sees it sees the rest.
  * Everything else is changed while the others are stopped. */
 struct pmm {
-    struct zone zones[CONFIG_PMM_ZONES_MAX];
     unsigned nzones;
-    struct pmm_cache *caches[CONFIG_CPUS_MAX]; /* NULL: that CPU has no share */
-    unsigned ncpus;                            /* how many have one */
-    unsigned cpu_limit;                        /* the highest of them, plus one */
+    unsigned ncpus;     /* how many have a share */
+    unsigned cpu_limit; /* the highest of them, plus one */
     const struct node_piece *pieces;
     size_t npieces;
     struct span node_table; /* where the pieces are; empty: nowhere in particular */
     struct bad_frame *bad;  /* ascending */
     size_t nbad, bad_capacity;
     bool reclaimed;
+    struct zone zones[CONFIG_PMM_ZONES_MAX];
+    struct pmm_cache *caches[CONFIG_CPUS_MAX]; /* NULL: that CPU has no share */
 };
 extern struct pmm pmm;
 

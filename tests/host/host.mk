@@ -10,7 +10,7 @@ HOST_TIMEOUT ?= 120
 
 # Each test program: its own file, all of mm/, and what poses as the machine.
 HOST_TEST_NAMES := region early string pmm pmm_life pmm_model pmm_size numa paging paging_model paging_more \
-                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap_classes heap_slabs heap_model heap_large heap_ranges heap_realloc heap_sample arena object_pool object_cache \
+                   paging_states paging_exchange paging_user paging_walk paging_whole paging_readers tlb mapper mapper_audit heap_classes heap_slabs heap_lanes heap_model heap_large heap_kept heap_ranges heap_realloc heap_sample arena object_pool object_cache \
                    vmm_window vmm_units vmm vmm_user vmm_races vmm_model
 HOST_TESTS      := $(HOST_TEST_NAMES:%=$(BUILD)/host/test_%)
 HOST_MM_SRCS    := $(patsubst %,mm/%,$(filter-out $(MM_REAL),$(MM_SRCS)))
@@ -154,7 +154,7 @@ MM_ALLOW_vmm    := pmm_alloc_frame pmm_alloc_frames pmm_alloc_order pmm_alloc_ba
                    paging_next_of paging_note paging_seal paging_set paging_set_prot paging_switch
 MM_ALLOW_arena  := kmalloc kmalloc_size kfree port_misuse
 MM_ALLOW_object_pool := kmalloc kmalloc_want kmalloc_size kfree port_log port_misuse
-MM_ALLOW_heap   := pmm pmm_alloc_frames pmm_free_frame pmm_free_frames pmm_get_node_stats pmm_is_used pmm_try_mark_used port_callers port_format port_log port_misuse port_symbol \
+MM_ALLOW_heap   := pmm pmm_alloc_frames pmm_free_frame pmm_free_frames pmm_get_node_stats pmm_is_used pmm_try_mark_used port_barrier_all port_callers port_format port_log port_misuse port_symbol \
                    strcmp vmm_alloc vmm_commit vmm_decommit vmm_find vmm_free_range vmm_kernel vmm_next_range vmm_resize
 
 # What is in a room of mm/ (mm/pmm/) may call each other: it is looked at as one object.

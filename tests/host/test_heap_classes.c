@@ -42,19 +42,29 @@ static void slabs_waste_little(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < CLASS_SIZES; i++) {
-        const struct class *c = &heap_classes[i];
+        struct class *c = &heap_classes[i];
         for (unsigned level = 0; level < SHAPE_LEVELS; level++) {
-            struct shape s = c->shapes[level];
+            struct shape s = class_shape(c, level);
             uint64_t bytes = s.pages * FRAME_BYTES, used = (uint64_t)s.objects * c->bytes;
             assert_in_range(s.pages, 1, RUN_PAGES_MAX);
             assert_in_range(s.objects, 1, c->bytes < CLASS_WIDE ? SLAB_OBJECTS : 64);
             assert_true(used <= bytes && (bytes - used) * 8 <= bytes);
-            assert_true(level == 0 || s.objects >= c->shapes[level - 1].objects);
+            assert_true(level == 0 || s.objects >= class_shape(c, level - 1).objects);
         }
-        struct shape full = c->shapes[SHAPE_LEVELS - 1];
+        struct shape full = class_shape(c, SHAPE_LEVELS - 1);
         assert_true((full.pages * FRAME_BYTES - full.objects * c->bytes) * 32 <=
                     full.pages * FRAME_BYTES);
     }
+}
+
+static struct slab *wide_descriptor(void)
+{
+    static union {
+        struct slab slab;
+        char bytes[2 * SLAB_UNIT_BYTES];
+    } descriptor;
+    descriptor.slab.wide = true;
+    return &descriptor.slab;
 }
 
 /* All offsets in the pages of a slab of this shape. */
@@ -64,36 +74,36 @@ static void check_offsets(struct slab *slab, unsigned class, struct shape shape,
     slab->base = 0x7f0012345000ull; /* low half and high half both matter to somebody */
     slab_cut(slab, class, shape.objects);
     for (uint32_t offset = 0; offset < shape.pages * FRAME_BYTES; offset++) {
-        uint32_t index = UINT32_MAX;
+        uint64_t index = UINT64_MAX;
         if (offset % size > 17 && size - offset % size > 17 && offset % step != 0)
             continue;
         bool begins = offset % size == 0 && offset / size < shape.objects;
         if (slab_divide(slab, (const void *)(slab->base + offset), &index) != begins ||
             (begins && index != offset / size))
-            fail_msg("size %u, offset %u: index %u", size, offset, index);
+            fail_msg("size %u, offset %u: index %lu", size, offset, index);
     }
 }
 
 static void only_the_starts_of_objects_are_taken_for_them(void **state)
 {
     (void)state;
-    static struct slab slab;
+    struct slab *slab = wide_descriptor();
     for (unsigned i = 0; i < CLASS_SIZES; i++)
         for (unsigned level = 0; level < SHAPE_LEVELS; level++)
-            check_offsets(&slab, i, heap_classes[i].shapes[level], 1);
+            check_offsets(slab, i, class_shape(&heap_classes[i], level), 1);
 }
 
 /* Object caches have any size that is a multiple of 16. */
 static void so_it_is_with_the_sizes_of_caches(void **state)
 {
     (void)state;
-    static struct slab slab;
+    struct slab *slab = wide_descriptor();
     for (uint32_t bytes = 16; bytes <= HEAP_CLASS_BYTES; bytes += 16) {
         struct class *c = &heap_classes[CLASS_CACHES];
         class_make(c, bytes);
         for (unsigned level = 0; level < SHAPE_LEVELS; level += SHAPE_LEVELS - 1) {
-            assert_true(c->shapes[level].objects > 0);
-            check_offsets(&slab, CLASS_CACHES, c->shapes[level], 61);
+            assert_true(class_shape(c, level).objects > 0);
+            check_offsets(slab, CLASS_CACHES, class_shape(c, level), 61);
         }
     }
 }

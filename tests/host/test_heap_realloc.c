@@ -245,6 +245,30 @@ static void what_shrinks_to_a_power_of_two_is_aligned(void **state)
         }
 }
 
+/* What grows gets more than was asked for only if who frees it by its size need not know. */
+static void what_grows_to_a_size_is_freed_by_it(void **state)
+{
+    (void)state;
+    static const size_t sizes[][2] = {{3840, PAGE_BYTES}, {30 * KIB, 32 * KIB}};
+    for (size_t k = 0; k < COUNT(sizes); k++) {
+        size_t bytes = sizes[k][1];
+        unsigned char *p[8];
+        for (size_t i = 0; i < COUNT(p); i++) {
+            p[i] = kmalloc(sizes[k][0]);
+            fill(p[i], sizes[k][0], (unsigned)i);
+            p[i] = krealloc(p[i], bytes);
+            assert_non_null(p[i]);
+            assert_true(size_of(p[i]) >= bytes);
+            assert_int_equal(0, (uintptr_t)p[i] % PAGE_BYTES);
+        }
+        for (size_t i = 0; i < COUNT(p); i++) {
+            expect_fill(p[i], sizes[k][0], (unsigned)i);
+            kfree_sized(p[i], bytes); /* or it is misuse */
+        }
+        assert_int_equal(0, totals().all.live);
+    }
+}
+
 /* There is no memory for a smaller object either: then it keeps what it has. */
 static void shrinking_never_fails(void **state)
 {
@@ -337,6 +361,7 @@ int main(void)
         TEST(growth_in_small_steps_moves_seldom),
         TEST(a_failed_growth_leaves_the_object),
         TEST(what_shrinks_to_a_power_of_two_is_aligned),
+        TEST(what_grows_to_a_size_is_freed_by_it),
         TEST(shrinking_never_fails),
         TEST(a_sampled_object_has_the_size_that_was_asked_for),
         TEST(arrays_do_not_overflow),

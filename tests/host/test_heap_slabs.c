@@ -100,6 +100,13 @@ static void what_was_freed_last_is_taken_first_whatever_its_slab(void **state)
     kfree(again);
 }
 
+static void free_and_shrink(void **objects, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        kfree(objects[i]);
+    heap_shrink();
+}
+
 static void a_destroyed_list_ends_in_a_panic(void **state)
 {
     (void)state;
@@ -111,7 +118,7 @@ static void a_destroyed_list_ends_in_a_panic(void **state)
     struct slab *next = slab->next;
     slab->next = (struct slab *)((uintptr_t)next ^ 0x4000);
     /* The lock stays taken: nothing of this heap can be used any more. */
-    assert_panics(for (unsigned i = 0; i < 64; i++) kfree(objects[i]), "list links of the slab");
+    assert_panics(free_and_shrink(objects, 64), "list links of the slab");
     assert_message("class 64");
     machine_stop();
 }
@@ -169,7 +176,7 @@ static void little_is_wasted(void **state)
         struct heap_stats s = stats_of(class, HEAP_ALL);
         assert_int_equal(n, s.live);
         assert_int_equal(n * bytes, s.live_bytes);
-        uint64_t slab = heap_classes[class].shapes[SHAPE_LEVELS - 1].pages * FRAME_BYTES;
+        uint64_t slab = class_shape(&heap_classes[class], SHAPE_LEVELS - 1).pages * FRAME_BYTES;
         assert_true(s.slab_bytes <= n * bytes * 9 / 8 + slab);
         for (unsigned i = 0; i < n; i++)
             kfree(p[i]);
@@ -185,6 +192,7 @@ static void empty_slabs_go_back_beyond_the_reserve(void **state)
     heap_get_tuning(&before);
     small = before;
     small.reserve_pages = 16;
+    small.cache_depth = 16;
     assert_int_equal(MM_OK, heap_tune(&small));
     for (unsigned i = 0; i < N; i++)
         p[i] = take(1024);
@@ -365,13 +373,13 @@ static void a_free_that_gives_its_own_slab_away_counts(void **state)
     be(1);
     kfree(take(16));
     be(0);
-    set_depth(1000);
+    set_depth(2);
     for (unsigned i = 0; i < SHARING; i++)
         p[i] = take(4096);
     struct slab *oldest = slab_of(p[100]), *other = slab_of(p[200]);
     free_until(p, oldest, SLAB_PARTIAL);
     free_until(p, other, SLAB_PARTIAL);
-    set_depth(1);
+    SLAB_SET(heap_tuning.cache_depth, 1); /* and nobody looks whether there are more */
     be(1);
     free_one(p, oldest);
     be(0);
@@ -437,12 +445,14 @@ static void a_double_free_that_comes_late_is_said_and_not_counted(void **state)
     (void)state;
     enum { N = 150 };
     static void *p[N];
+    set_depth(1); /* what is free is in its slab */
     for (unsigned spare = 0; spare <= 1; spare++) {
         for (unsigned i = 0; i < N; i++)
             p[i] = take(4096);
         struct slab *slab = slab_of(p[N / 2]);
         for (unsigned i = 0; i < N; i++)
             kfree(p[i]);
+        kfree(take(4096));
         assert_int_equal(SLAB_EMPTY, slab->state);
         if (spare)
             heap_shrink();
@@ -454,6 +464,7 @@ static void a_double_free_that_comes_late_is_said_and_not_counted(void **state)
         for (unsigned i = 0; i < N; i++)
             kfree(p[i]);
     }
+    set_depth(CONFIG_HEAP_CACHE_DEPTH);
 }
 
 static void runs_of_others_do_not_hide_what_a_cpu_has(void **state)
@@ -518,6 +529,7 @@ static void the_reserves_of_others_are_taken_before_there_is_none(void **state)
     (void)state;
     enum { N = 200 };
     static void *p[N];
+    set_depth(10); /* what another CPU has at hand it keeps */
     be(1);
     for (unsigned i = 0; i < N; i++)
         p[i] = take(4096);
@@ -529,6 +541,7 @@ static void the_reserves_of_others_are_taken_before_there_is_none(void **state)
     void **list = take_all(4096, &count);
     assert_int_equal(0, totals().reserve_bytes);
     free_all(list);
+    set_depth(CONFIG_HEAP_CACHE_DEPTH);
 }
 
 int main(void)

@@ -2,6 +2,7 @@
  * back, and nothing is lost, whoever leaves or shrinks meanwhile. */
 #include <sched.h>
 
+#include "../../mm/heap/share.h"
 #include "heap_rig.h"
 #include "smp_rig.h"
 
@@ -81,12 +82,16 @@ static void use_slot(struct rng *rng, struct object **slot, unsigned tag)
 static void meddle(struct rng *rng)
 {
     struct heap_totals t;
-    switch (rng_below(rng, 3)) {
+    switch (rng_below(rng, 4)) {
     case 0:
         heap_leave_cpu();
         break;
     case 1:
         heap_shrink();
+        break;
+    case 2: /* as a fork does */
+        heap_lock_all();
+        heap_unlock_all();
         break;
     default:
         heap_get_totals(&t);
@@ -132,6 +137,44 @@ static void slabs_change_hands(void **state)
     tight.reserve_pages = 4;
     assert_int_equal(MM_OK, heap_tune(&tight));
     objects_stay_intact_and_none_is_lost(state);
+    assert_int_equal(MM_OK, heap_tune(&before));
+}
+
+/* So does what is freed, as there is next to no room for it: of one class, so that slabs go all the time. */
+static void use_one_class(unsigned cpu)
+{
+    static struct object *slots[NCPUS][4 * SLOTS];
+    for (unsigned step = 0; step < STEPS; step++) {
+        struct object **slot = &slots[cpu][rng_below(&rngs[cpu], COUNT(slots[cpu]))];
+        if (*slot != NULL) {
+            check(*slot);
+            kfree(*slot);
+            *slot = NULL;
+            continue;
+        }
+        *slot = kmalloc(2048);
+        CPU_CHECK(*slot != NULL);
+        **slot = (struct object){64, step * NCPUS + cpu};
+        fill((*slot)->payload, 64, (*slot)->tag);
+    }
+    for (unsigned i = 0; i < COUNT(slots[cpu]); i++) {
+        kfree(slots[cpu][i]);
+        slots[cpu][i] = NULL;
+    }
+}
+
+static void what_is_freed_as_its_slab_goes_is_one_cpus(void **state)
+{
+    (void)state;
+    struct heap_tuning before, tight;
+    heap_get_tuning(&before);
+    tight = before;
+    start_rngs();
+    for (tight.cache_depth = 1; tight.cache_depth <= 4; tight.cache_depth++) {
+        assert_int_equal(MM_OK, heap_tune(&tight));
+        cpus_run(NCPUS, use_one_class);
+        assert_true(heap_validate());
+    }
     assert_int_equal(MM_OK, heap_tune(&before));
 }
 
@@ -216,6 +259,82 @@ static void runs_come_and_go(void **state)
     cpus_run(NCPUS, grow_and_shrink);
 }
 
+/* Runs of a few lengths, which CPUs keep, while others want them back and free what is not theirs. */
+static struct object *make_run(struct rng *rng, unsigned tag)
+{
+    size_t bytes = (9 + 4 * rng_below(rng, 8)) * PAGE_BYTES - sizeof(struct object);
+    struct object *o = kmalloc(sizeof *o + bytes);
+    if (o != NULL)
+        *o = (struct object){bytes, tag};
+    if (o != NULL)
+        o->payload[0] = o->payload[bytes - 1] = (unsigned char)tag;
+    return o;
+}
+
+static void check_run(const struct object *o)
+{
+    CPU_CHECK(o->payload[0] == (unsigned char)o->tag);
+    CPU_CHECK(o->payload[o->bytes - 1] == (unsigned char)o->tag);
+}
+
+static void hand_runs_about(unsigned cpu)
+{
+    struct rng *rng = &rngs[cpu];
+    struct object *slots[8] = {NULL};
+    for (unsigned step = 0; step < STEPS; step++) {
+        struct object **slot = &slots[rng_below(rng, COUNT(slots))];
+        if (*slot == NULL)
+            *slot = make_run(rng, step * NCPUS + cpu);
+        else
+            check_run(*slot);
+        if (rng_below(rng, 8) == 0) {
+            *slot = post(rng, *slot);
+        } else if (rng_below(rng, 2) == 0) {
+            kfree(*slot);
+            *slot = NULL;
+        }
+        if (rng_below(rng, 100) == 0)
+            meddle(rng);
+    }
+    for (unsigned i = 0; i < COUNT(slots); i++)
+        kfree(slots[i]);
+}
+
+static void runs_that_are_kept_are_nobody_elses(void **state)
+{
+    (void)state;
+    start_rngs();
+    cpus_run(NCPUS, hand_runs_about);
+    empty_mail();
+}
+
+static void *victims[60];
+
+static void free_all(unsigned cpu)
+{
+    (void)cpu;
+    for (unsigned i = 0; i < COUNT(victims); i++)
+        kfree(victims[i]);
+}
+
+/* Who does it at the very same time may be told when the run is looked at next. */
+static void of_many_who_free_a_run_one_does(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < COUNT(victims); i++)
+            victims[i] = kmalloc(40 * KIB);
+        cpus_run(NCPUS, free_all);
+        (void)heap_shrink();
+        be(0);
+        (void)heap_shrink();
+        assert_int_equal((NCPUS - 1) * COUNT(victims), machine.misuses);
+        machine.misuses = 0;
+        assert_int_equal(0, totals().all.live);
+        assert_true(heap_validate());
+    }
+}
+
 /* Memory for less than what the CPUs want together: who finds none takes the reserves of others. */
 static void want_all(unsigned cpu)
 {
@@ -246,9 +365,14 @@ static void all_memory_can_be_had_by_any(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(objects_stay_intact_and_none_is_lost), TEST(slabs_change_hands),
-        TEST(what_others_free_is_used_again),       TEST(runs_come_and_go),
+        TEST(objects_stay_intact_and_none_is_lost),
+        TEST(slabs_change_hands),
+        TEST(what_is_freed_as_its_slab_goes_is_one_cpus),
+        TEST(what_others_free_is_used_again),
+        TEST(runs_come_and_go),
         TEST(all_memory_can_be_had_by_any),
+        TEST(runs_that_are_kept_are_nobody_elses),
+        TEST(of_many_who_free_a_run_one_does),
     };
     return cmocka_run_group_tests_name("heap of several CPUs", tests, NULL, NULL);
 }
