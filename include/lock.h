@@ -51,7 +51,7 @@ struct lock_id {
     enum lock_order order;
 };
 
-/* First come, first served. */
+/* First come, first served, but with QL_LOCK_UNFAIR. */
 struct ticket {
     uint32_t next;    /* the ticket the next comer draws */
     uint32_t serving; /* the ticket whose turn it is */

@@ -3,28 +3,32 @@
  * source: LLVM, AddressSanitizer.cpp: the names, and what they are passed. */
 #include "shadow.h"
 
+/* What is not seen to be valid at once; apart, so that most calls need no room on the stack. */
+static __attribute__((noinline)) void kasan_look(uint64_t address, uint64_t bytes, bool write)
+{
+    uint64_t bad;
+    if (shadow_find_bad(address, bytes, &bad))
+        kasan_report(bad, bytes, write);
+}
+
 /* All of [address, address + bytes), at most 16, lies in two grains or three. */
 static inline __attribute__((always_inline)) void check(uint64_t address, uint64_t bytes,
                                                         bool write)
 {
-    uint64_t bad;
     if (!__atomic_load_n(&kasan.on, __ATOMIC_RELAXED))
         return;
     const int8_t *s = shadow_of(address);
     if (!s)
         return;
     uint64_t last = address % GRAIN_BYTES + bytes - 1;
-    if (last < GRAIN_BYTES ? *s == 0 || (int)last < *s : false)
-        return;
-    if (shadow_find_bad(address, bytes, &bad))
-        kasan_report(bad, bytes, write);
+    if (last >= GRAIN_BYTES || (*s != 0 && (int)last >= *s))
+        kasan_look(address, bytes, write);
 }
 
 static inline void check_range(uint64_t address, uint64_t bytes, bool write)
 {
-    uint64_t bad;
-    if (__atomic_load_n(&kasan.on, __ATOMIC_RELAXED) && shadow_find_bad(address, bytes, &bad))
-        kasan_report(bad, bytes, write);
+    if (__atomic_load_n(&kasan.on, __ATOMIC_RELAXED))
+        kasan_look(address, bytes, write);
 }
 
 void kasan_check(const void *p, size_t bytes, bool write)

@@ -75,8 +75,11 @@ static mm_status_t map_chunk(uint64_t address)
         pmm_free_order(block, PMM_ORDER_BLOCK);
         return status;
     }
-    if (address - kasan.ram < kasan.table_bytes)
-        kasan.chunks[(address - kasan.ram) / CHUNK_BYTES] = 1;
+    uint64_t at = address - kasan.ram;
+    if (at / CHUNK_BYTES < CHUNKS_MAX)
+        kasan.chunks[at / CHUNK_BYTES] = 1;
+    if (kasan.watched_bytes < at + CHUNK_BYTES)
+        kasan.watched_bytes = at + CHUNK_BYTES;
     kasan.nchunks++;
     return MM_OK;
 }
@@ -87,6 +90,17 @@ static bool map_region(const struct mem_region *r)
     uint64_t base = va_number(hhdm_address(r->base)), end = base + r->bytes;
     for (uint64_t at = base & -CHUNK_BYTES; at < end; at += CHUNK_BYTES)
         if (kasan.nchunks >= CONFIG_KASAN_RAM_BYTES / CHUNK_BYTES || map_chunk(at) == MM_NOMEM)
+            return false;
+    return true;
+}
+
+/* The lowest part of RAM. False if that is not all. */
+static bool map_ram(void)
+{
+    size_t n;
+    const struct mem_region *map = memory_map(&n);
+    for (size_t i = 0; i < n; i++)
+        if (mem_type_is_ram(map[i].type) && !map_region(&map[i]))
             return false;
     return true;
 }
@@ -111,9 +125,6 @@ void kasan_map(void)
     uint64_t start = va_number(layout_image_start());
     kasan.ram = va_number(va_align_down(hhdm.base, CHUNK_BYTES));
     kasan.ram_bytes = va_number(hhdm.base) - kasan.ram + hhdm.bytes;
-    kasan.table_bytes = kasan.ram_bytes;
-    if (kasan.table_bytes > CHUNKS_MAX * CHUNK_BYTES)
-        kasan.table_bytes = CHUNKS_MAX * CHUNK_BYTES;
     kasan.image = start & -PIECE_BYTES;
     kasan.image_bytes =
         (start - kasan.image + layout_image_bytes() + PIECE_BYTES - 1) & -PIECE_BYTES;
@@ -122,12 +133,9 @@ void kasan_map(void)
     map_pieces(kasan.image, kasan.image_bytes, PIECE_BYTES);
     /* The root's entries for what comes later must be there before it is sealed. */
     map_pieces(VMM_WINDOW_BASE, VMM_WINDOW_END - VMM_WINDOW_BASE, SLOT_BYTES * GRAIN_BYTES);
-    size_t n;
-    const struct mem_region *map = memory_map(&n);
-    for (size_t i = 0; i < n; i++)
-        if (mem_type_is_ram(map[i].type) && !map_region(&map[i]))
-            return;
-    kasan.all = true;
+    kasan.all = map_ram();
+    uint64_t most = CHUNKS_MAX * CHUNK_BYTES;
+    kasan.table_bytes = kasan.watched_bytes < most ? kasan.watched_bytes : most;
 }
 
 mm_status_t kasan_watch(vaddr_t va, uint64_t npages)
@@ -166,6 +174,8 @@ int8_t *shadow_look(uint64_t address)
             break;
         table = PA(e & (PADDR_LIMIT - FRAME_BYTES));
     }
+    uint64_t piece = address / PIECE_BYTES;
+    __atomic_store_n(&kasan.seen[piece % SEEN_PIECES], piece, __ATOMIC_RELAXED);
     return shadow_pointer(address);
 }
 
@@ -181,13 +191,15 @@ uint64_t kasan_ram_kib(void)
 
 /* --- What it says ------------------------------------------------------------------------ */
 
-/* How many of bytes from address on are in the same piece; of RAM that is not watched, in the same
- * chunk. */
-static uint64_t bytes_alike(uint64_t address, uint64_t bytes, const int8_t *shadow)
+/* How many of bytes from address on are as their first one: of RAM in the same chunk, or where none is
+ * watched; else in the same piece. */
+static uint64_t bytes_alike(uint64_t address, uint64_t bytes)
 {
-    bool chunk = !shadow && address - kasan.ram < kasan.ram_bytes;
-    uint64_t alike =
-        chunk ? CHUNK_BYTES - address % CHUNK_BYTES : PIECE_BYTES - address % PIECE_BYTES;
+    uint64_t at = address - kasan.ram, alike = PIECE_BYTES - address % PIECE_BYTES;
+    if (at < kasan.watched_bytes)
+        alike = CHUNK_BYTES - at % CHUNK_BYTES;
+    else if (at < kasan.ram_bytes)
+        alike = kasan.ram_bytes - at;
     return alike < bytes ? alike : bytes;
 }
 
@@ -196,7 +208,7 @@ static void fill(uint64_t address, uint64_t bytes, int value)
 {
     while (bytes > 0) {
         int8_t *s = shadow_of(address);
-        uint64_t some = bytes_alike(address, bytes, s);
+        uint64_t some = bytes_alike(address, bytes);
         if (s)
             memset(s, value, (some + GRAIN_BYTES - 1) / GRAIN_BYTES);
         address += some;
@@ -311,11 +323,26 @@ void kasan_stack_left(void)
 
 /* --- Asking it ----------------------------------------------------------------------------- */
 
+/* Most of what is long is valid: so many grains are at the start of it, in eights. */
+static uint64_t valid_grains(const int8_t *s, uint64_t grains)
+{
+    uint64_t n = 0;
+    if ((uintptr_t)s % 8 == 0)
+        while (n + 8 <= grains && *(const uint64_t *)(const void *)(s + n) == 0)
+            n += 8;
+    return n;
+}
+
 /* The first bad byte of a range in one piece that is watched. */
 static bool find_in_piece(const int8_t *s, uint64_t address, uint64_t bytes, uint64_t *bad)
 {
-    uint64_t end = address + bytes;
-    for (uint64_t grain = address & -GRAIN_BYTES; grain < end; grain += GRAIN_BYTES, s++) {
+    uint64_t end = address + bytes, grain = address & -GRAIN_BYTES;
+    for (; grain < end; grain += GRAIN_BYTES, s++) {
+        uint64_t n = valid_grains(s, (end - grain) / GRAIN_BYTES);
+        grain += n * GRAIN_BYTES;
+        s += n;
+        if (grain >= end)
+            break;
         if (*s == VALID)
             continue;
         uint64_t valid_end = grain + (*s > 0 ? (uint64_t)*s : 0);
@@ -331,7 +358,7 @@ bool shadow_find_bad(uint64_t address, uint64_t bytes, uint64_t *bad)
 {
     while (bytes > 0) {
         const int8_t *s = shadow_of(address);
-        uint64_t some = bytes_alike(address, bytes, s);
+        uint64_t some = bytes_alike(address, bytes);
         if (s && find_in_piece(s, address, some, bad))
             return true;
         address += some;

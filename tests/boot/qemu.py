@@ -25,6 +25,9 @@ UBOOT = "/usr/lib/u-boot/qemu-x86_64/u-boot.rom"
 LIMIT = float(os.environ.get("QL_BOOT_SECONDS", "120"))
 KASAN = bool(os.environ.get("QL_KASAN"))  # the kernel is one that takes an eighth of RAM to watch the rest
 SLOWER = float(os.environ.get("QL_SLOWER", "1"))  # so many times as long as usual may all take
+# As many MiB of RAM as are tried. 8 TiB take the checking kernel ten minutes, of which it watches 20 GiB anyway.
+MOST_MEMORY = (1 if KASAN else 8) << 20
+STOPPED = "the machine is stopped"  # nothing comes after that
 
 
 class Timeout(AssertionError):
@@ -117,6 +120,8 @@ class Machine:
                 match = re.compile(pattern).search(self.text, start)
                 if match:
                     return match
+                if STOPPED in self.text[start:]:
+                    raise Timeout(f"no {pattern!r}, nor will it come; {self.tail()}")
                 left = end - time.monotonic()
                 if left <= 0 or (self.process.poll() is not None and not self.reader.is_alive()):
                     raise Timeout(f"no {pattern!r}; {self.tail()}")

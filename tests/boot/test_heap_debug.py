@@ -46,3 +46,10 @@ def test_a_level_can_be_chosen_at_boot():
     with Machine(arguments="heap_debug=0") as machine:
         text = provoke(machine, "heap-double-free")
     assert re.search(r"heap: kfree\(0x[0-9a-f]{16}\): freed already \(a double free\); class 64", text), text
+
+
+def test_a_sample_names_who_allocated_it_too():
+    with Machine(arguments="") as machine:
+        text = provoke(machine, "heap-sampled-overrun")
+    assert re.search(r"panic: write to 0x[0-9a-f]{16}: out of bounds, 1 bytes (behind its end|in front of its start): an object of "
+                     r"64 bytes, allocated by sampled\+0x", text), text

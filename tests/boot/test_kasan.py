@@ -57,7 +57,7 @@ def efi():
 
 @pytest.mark.xdist_group("kasan")
 @pytest.mark.parametrize("options, machine", [("", {}), ("paging=5level stress=1", {"smp": 2}),
-                                              ("", {"memory": 64})])
+                                              ("", {"memory": 64}), ("heap_debug=0", {})])
 def test_it_watches_and_finds_nothing(efi, options, machine):
     with Machine(efi=efi, arguments=f"exit=debug {options}", limit=LIMIT, **machine) as guest:
         watched = int(guest.expect(r"kasan: (\d+) KiB of RAM and the image are watched").group(1))

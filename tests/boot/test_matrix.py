@@ -2,7 +2,7 @@
 machines that lack something."""
 import pytest
 
-from qemu import EFI, KASAN, Machine, esp
+from qemu import EFI, KASAN, SLOWER, Machine, esp
 
 MIB = 1 << 20
 USABLE, RECLAIMABLE = 0, 5
@@ -30,7 +30,7 @@ def check_report(report, memory):
     heap = report["heap"]  # the self-check has used it; what it holds empty it may have given back
     assert heap["allocations"] > 100 and heap["allocations"] - heap["frees"] == heap["live"]
     assert heap["live_bytes"] + heap["free_bytes"] <= heap["slab_bytes"]
-    assert 0 < report["boot_usec"]["kernel"] < 60_000_000
+    assert 0 < report["boot_usec"]["kernel"] < 60_000_000 * SLOWER
     check_ranges(report["ranges"])
 
 

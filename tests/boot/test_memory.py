@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import shell
-from qemu import BUILD, EFI, Machine, esp
+from qemu import BUILD, EFI, MOST_MEMORY, Machine, esp
 from shell import plain
 
 MIB = 1 << 20
@@ -30,7 +30,7 @@ def check_frames(report, memory):
 
 
 # The largest takes half a minute, for what is looked at frame by frame. QEMU gives memory only where it is touched.
-@pytest.mark.parametrize("memory, phys_bits", [(64, 40), (16 << 10, 40), (8 << 20, 44)])
+@pytest.mark.parametrize("memory, phys_bits", [(64, 40), (16 << 10, 40), (MOST_MEMORY, 44)])
 def test_memory_of_any_size_under_stress(memory, phys_bits):
     with Machine(memory=memory, smp=2, machine="q35,memory-backend=m", limit=SLOW,
                  cpu=f"max,phys-bits={phys_bits},pdpe1gb=on",

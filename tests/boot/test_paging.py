@@ -6,7 +6,7 @@ import struct
 import pytest
 
 import shell
-from qemu import EFI, Machine, esp
+from qemu import EFI, MOST_MEMORY, Machine, esp
 from test_kernels import boot_inside, built, in_shell
 from test_matrix import boot, check_report
 
@@ -58,7 +58,7 @@ def test_self_check_and_stress_pass_with_5_levels():
     assert report["stress"]["passed"] and not report["stress"]["failed"]
 
 
-@pytest.mark.parametrize("memory, phys_bits", [(64 << 10, 40), (8 << 20, 44)])
+@pytest.mark.parametrize("memory, phys_bits", [(64 << 10, 40), (MOST_MEMORY, 44)])
 def test_much_memory_with_5_levels(memory, phys_bits):
     """The firmware loads the EFI file above 4 GiB. QEMU gives memory only where it is touched."""
     report = boot(arguments="report=json exit=debug paging=5level", memory=memory, smp=2,

@@ -58,6 +58,19 @@ KINDS = {
     "frame-double-free": (r"pmm: bad free of 1 frames at 0x[0-9a-f]+: free already \(a double free\)",
                           "frame_double_free"),
 }
+# In the words of the debug heap, which the checking kernel has.
+if KASAN:
+    KINDS |= {
+        "heap-double-free": (r"heap: kfree\(0x[0-9a-f]{16}\), class \d+: is freed already \(a double free\): a freed object of "
+                             r"64 bytes, allocated by heap_double_free\+0x.*, freed by heap_double_free\+0x",
+                             "heap_double_free"),
+        "heap-interior-free": (r"heap: kfree\(0x[0-9a-f]{16}\), class \d+: is not the start of an object of 64 bytes, "
+                               r"allocated by heap_interior_free\+0x", "heap_interior_free"),
+        "heap-cross-free": (r"heap: object_cache_free\(0x[0-9a-f]{16}\), class provoked: is not of the cache that it is "
+                            r"freed to: an object of 64 bytes, allocated by heap_cross_free\+0x", "heap_cross_free"),
+        "heap-execute": (r"page fault: instruction fetch from a page that is not executable at 0x[0-9a-f]{16}, in "
+                         r"direct map, 12 bytes inside an object of 64 bytes \(class \d+\)", "command_panic"),
+    }
 
 
 def provoke(machine, kind):

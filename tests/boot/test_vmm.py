@@ -4,14 +4,15 @@ import re
 
 import pytest
 
-from qemu import Machine
+from qemu import KASAN, Machine
 from shell import plain
 from test_monitor import answer
 
 PAGE = 4096
 WINDOW, DEVICES, DEVICES_END = 0xFFFFC00000000000, 0xFFFFE00000000000, 0xFFFFF00000000000
 GOOD = ("writable_executable", "user_in_kernel", "mapped_twice", "miscounted", "not_in_use")
-STACKS = {"stack": 0x8000, "double fault stack": 0x4000, "NMI stack": 0x4000, "machine check stack": 0x4000}
+LARGE, SMALL = (0x20000, 0x8000) if KASAN else (0x8000, 0x4000)
+STACKS = {"stack": LARGE, "double fault stack": SMALL, "NMI stack": SMALL, "machine check stack": SMALL}
 
 
 def boot(memory=256, smp=1, arguments="report=json exit=debug", **machine):

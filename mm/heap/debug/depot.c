@@ -2,6 +2,7 @@
 #include "depot.h"
 
 #include "check.h"
+#include "records.h"
 #include "store.h"
 
 #define BUCKETS 2048u
@@ -29,20 +30,38 @@ static bool is_same(const struct heap_stack *a, const struct heap_stack *b)
     return a->count == b->count;
 }
 
-uint32_t depot_add(const struct heap_stack *stack)
+/* Acquire order: an entry that is in a bucket is complete, and stays as it is. */
+static uint32_t find(const uint32_t *bucket, const struct heap_stack *stack)
 {
-    uint32_t *bucket = &depot.buckets[bucket_of(stack)];
-    for (uint32_t n = *bucket; n != 0; n = depot_get(n)->next)
-        if (is_same(&depot_get(n)->stack, stack))
-            return n;
+    uint32_t n = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
+    while (n != 0 && !is_same(&depot_get(n)->stack, stack))
+        n = depot_get(n)->next;
+    return n;
+}
+
+static uint32_t add(uint32_t *bucket, const struct heap_stack *stack) REQUIRES(records_lock)
+{
     uint32_t number = store_add(&depot.entries);
     if (number == 0)
         return 0;
     struct depot_entry *entry = depot_get(number);
     entry->stack = *stack;
     entry->next = *bucket;
-    *bucket = number;
+    __atomic_store_n(bucket, number, __ATOMIC_RELEASE);
     return number;
+}
+
+uint32_t depot_number(const struct heap_stack *stack)
+{
+    uint32_t *bucket = &depot.buckets[bucket_of(stack)], n = 0;
+    if (stack->count == 0 || (n = find(bucket, stack)) != 0)
+        return n;
+    irq_state_t irq = spin_lock(&records_lock);
+    n = find(bucket, stack);
+    if (n == 0)
+        n = add(bucket, stack);
+    spin_unlock(&records_lock, irq);
+    return n;
 }
 
 struct depot_entry *depot_get(uint32_t number)

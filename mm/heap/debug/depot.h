@@ -2,7 +2,8 @@
  * live. Internal to mm/heap/debug/.
  *
  * Memory: 128 bytes for each stack there ever was, and 8 KiB to find them.
- * locking: records_lock (records.h), but for depot_get: a stack, once there, does not change. */
+ * locking: none is needed to look at a stack: once there, it does not change. depot_number takes
+ *          records_lock (records.h) for a new one. */
 #ifndef QL_HEAP_DEBUG_DEPOT_H
 #define QL_HEAP_DEBUG_DEPOT_H
 
@@ -17,8 +18,8 @@ struct depot_entry {
     uint64_t visited;
 };
 
-/* The number of a stack; 0 if there is no memory for it. */
-uint32_t depot_add(const struct heap_stack *stack);
+/* The number of a stack; 0 for an empty one, and if there is no memory for it. */
+uint32_t depot_number(const struct heap_stack *stack);
 
 /* The entry of a number; NULL for 0. */
 struct depot_entry *depot_get(uint32_t number);

@@ -45,9 +45,7 @@ static bool count_sample(const struct heap_origin *sample, void *argument)
     struct count *count = argument;
     if (sample->mark < count->mark)
         return true;
-    irq_state_t irq = spin_lock(&records_lock);
-    count_object(count, depot_add(&sample->allocated), sample->object, sample->bytes);
-    spin_unlock(&records_lock, irq);
+    count_object(count, depot_number(&sample->allocated), sample->object, sample->bytes);
     return true;
 }
 

@@ -53,24 +53,32 @@ uint64_t heap_mark(void)
 
 /* --- Allocating --------------------------------------------------------------------------- */
 
-static struct record *begin(const struct heap_stack *stack)
+/* The number of the stack; 0 where none is taken. */
+static uint32_t stack_number(const void *frame)
+{
+    struct heap_stack stack;
+    if (debug_level() < DEBUG_STACKS)
+        return 0;
+    stack_take(&stack, frame);
+    return depot_number(&stack);
+}
+
+static struct record *begin(uint32_t stack)
 {
     irq_state_t irq = spin_lock(&records_lock);
     struct record *r = records_take();
-    if (r != NULL && stack->count > 0)
-        r->allocated = depot_add(stack);
     spin_unlock(&records_lock, irq);
+    if (r != NULL)
+        r->allocated = stack;
     return r;
 }
 
 /* What is delayed has records, and what the heap keeps is frames for new ones. */
 struct record *debug_begin(const void *frame, bool wait)
 {
-    struct heap_stack stack = {0};
+    uint32_t stack = stack_number(frame);
     struct record *r;
-    if (debug_level() >= DEBUG_STACKS)
-        stack_take(&stack, frame);
-    while ((r = begin(&stack)) == NULL)
+    while ((r = begin(stack)) == NULL)
         if (delay_drain() == 0 && share_relieve(wait) == 0)
             break;
     return r;
@@ -270,15 +278,7 @@ enum debug_answer debug_find(const char *call, const void *p, struct record **ou
 
 enum debug_answer debug_claim(const struct debug_claim *claim, const void *p, struct record **out)
 {
-    struct heap_stack stack = {0};
-    uint32_t taker = 0;
-    if (debug_level() >= DEBUG_STACKS)
-        stack_take(&stack, claim->frame);
-    if (stack.count > 0) {
-        irq_state_t irq = spin_lock(&records_lock);
-        taker = depot_add(&stack);
-        spin_unlock(&records_lock, irq);
-    }
+    uint32_t taker = stack_number(claim->frame);
     return look_up(claim, p, &taker, out);
 }
 

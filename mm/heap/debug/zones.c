@@ -97,12 +97,12 @@ void zones_paint(const struct record *r, bool poison)
 const uint8_t *zones_find_damage(const struct record *r)
 {
     const uint8_t *damage = find_other(back_of(r), back_bytes(r), ZONE);
-    if (damage != NULL)
+    if (damage != NULL || find_other(r->object, r->front, ZONE) == NULL)
         return damage;
-    for (const uint8_t *p = record_payload(r); p > r->object; p--)
-        if (p[-1] != ZONE)
-            return p - 1;
-    return NULL;
+    const uint8_t *p = record_payload(r) - 1;
+    while (p > r->object && *p == ZONE)
+        p--;
+    return p;
 }
 
 void zones_paint_dead(const struct record *r)
