@@ -22,6 +22,7 @@ $(BUILD)/hostlib/%.o: %.c | setup
 	$(Q)$(CLANG) $(HOSTLIB_CFLAGS) $(MM_FLAGS_$(notdir $*)) -c $< -o $@
 
 $(HOSTLIB): $(HOSTLIB_OBJS)
+	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CLANG) -fuse-ld=lld -shared -pthread -Wl,-soname,libquicklime.so -Wl,-z,defs \
 	 -Wl,-Bsymbolic-functions $^ -o $@

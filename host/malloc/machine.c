@@ -2,7 +2,7 @@
  * Relies on: mmap; all of the frames and the heap. Stage: machine_start goes from nothing to "heap".
  *
  * RAM is address space that Linux backs when it is touched. The shares of the CPUs lie in front of
- * it, behind a guard page, so that a CPU can come into being without the help of another. */
+ * it, so that a CPU can come into being without the help of another. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -20,9 +20,16 @@
 #define GIB       (1ull << 30)
 #define RAM_LEAST (64 * MIB)
 #define RAM_FEW   (8 * GIB) /* address space costs next to nothing: at least this much */
-#define RAM_MOST  (16384 * GIB)
 
-#define RAM_FIRST (4 * GIB) /* known to the frames from the start: what is known costs time */
+/* From here on there is room to begin at an address for any alignment. */
+#define RAM_ALIGNED (4 * GIB)
+
+/* Known to the frames from the start: what is known costs time. Whole words of blocks (give_back.c), and a
+ * page of the page map; its last blocks have the first slots of a CPU (mm/pmm/cache.h), so that they
+ * share a page. Four times as much each time comes to the most in as many steps as the frames have
+ * zones. */
+#define RAM_FIRST (768 * MIB)
+#define RAM_MOST  (RAM_FIRST << 2 * (CONFIG_PMM_ZONES_MAX - 1))
 
 static struct {
     uint8_t *shares;
@@ -91,7 +98,7 @@ static vaddr_t place(uint64_t shares_bytes)
 {
     const uint64_t aligned = HEAP_ALIGN_MAX + RAM_PA;
     uint64_t around = shares_bytes + FRAME_BYTES, slack = aligned;
-    if (machine.bytes < RAM_FIRST)
+    if (machine.bytes < RAM_ALIGNED)
         slack = HUGE_2M;
     machine.shares = reserve(around, &slack, &machine.bytes);
     vaddr_t least = va_add(va_of(machine.shares), around);
@@ -108,7 +115,6 @@ void machine_start(void)
     machine.share_bytes = (mm_cpu_bytes() + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1);
     machine.bytes = wish();
     vaddr_t base = place(CONFIG_CPUS_MAX * machine.share_bytes);
-    mprotect((void *)va_number(va_add(base, RAM_PA - FRAME_BYTES)), FRAME_BYTES, PROT_NONE);
     hhdm_init(base, RAM_PA + machine.bytes);
     port_self = 0;
     start();

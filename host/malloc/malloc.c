@@ -1,7 +1,7 @@
 /* Owns: the names that programs call: malloc and its family. It owns no state.
  * Relies on: the heap; threads.c for who calls.
  *
- * Each call has a short way, for threads that have a CPU, and a long one. */
+ * What has a short way finds nothing there for a thread that has no CPU, and goes the long one. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -19,22 +19,6 @@ static inline void *or_enomem(void *p)
 }
 
 /* --- Threads without a CPU ------------------------------------------------------------------------ */
-
-COLD static void *calloc_outside(size_t count, size_t bytes)
-{
-    bool common = thread_enter();
-    void *p = kcalloc(count, bytes);
-    thread_exit(common);
-    return or_enomem(p);
-}
-
-COLD static void *align_outside(size_t align, size_t bytes)
-{
-    bool common = thread_enter();
-    void *p = kaligned_alloc(align, bytes);
-    thread_exit(common);
-    return p;
-}
 
 COLD static void *realloc_outside(void *p, size_t bytes)
 {
@@ -59,9 +43,11 @@ COLD static size_t size_outside(const void *p)
 void *outer_alloc(size_t bytes, const struct heap_want *want)
 {
     bool common = !thread_is_cpu() && thread_enter();
+    give_back_pass();
     void *p = recycle_alloc(bytes, want);
     thread_exit(common);
-    return or_enomem(p);
+    return want != NULL && want->align != 0 ? p
+                                            : or_enomem(p); /* posix_memalign leaves errno alone */
 }
 
 void outer_free(void *p)
@@ -71,15 +57,15 @@ void outer_free(void *p)
     int error = errno; /* is the program's */
     bool common = !thread_is_cpu() && thread_enter();
     recycle_free(p);
+    give_back_pass();
     thread_exit(common);
     errno = error;
 }
 
+/* Also for threads without a CPU, as is all that allocates in mm/heap/realloc.c but krealloc. */
 EXPORT void *calloc(size_t count, size_t bytes)
 {
-    if (!thread_is_cpu())
-        return calloc_outside(count, bytes);
-    return or_enomem(kcalloc(count, bytes));
+    return kcalloc(count, bytes);
 }
 
 /* As glibc has it: a size of 0 frees. */
@@ -90,6 +76,8 @@ EXPORT void *realloc(void *p, size_t bytes)
         return NULL;
     }
     recycle_check("krealloc", p);
+    if (recycle_stays(p, bytes))
+        return p;
     if (!thread_is_cpu())
         return realloc_outside(p, bytes);
     return or_enomem(krealloc(p, bytes));
@@ -131,8 +119,8 @@ EXPORT void free_aligned_sized(void *p, size_t align, size_t bytes)
 
 static void *align_alloc(size_t align, size_t bytes)
 {
-    void *p = thread_is_cpu() ? kaligned_alloc(align, bytes) : align_outside(align, bytes);
-    if (likely((uintptr_t)p % align == 0))
+    void *p = kaligned_alloc(align, bytes);
+    if (likely(((uintptr_t)p & (align - 1)) == 0))
         return p;
     free(p); /* a machine with so few addresses has no such ones */
     return NULL;

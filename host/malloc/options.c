@@ -47,16 +47,21 @@ static bool tune(const char *option)
 {
     struct heap_tuning tuning;
     uint64_t value;
+    bool fixed = reserve_is_fixed;
     heap_get_tuning(&tuning);
-    if (is_number(option, "reserve=", &value) && value <= UINT32_MAX)
+    if (is_number(option, "reserve=", &value) && value <= UINT32_MAX) {
         tuning.reserve_pages = (uint32_t)value;
-    else if (is_number(option, "depth=", &value) && value <= UINT32_MAX)
+        fixed = true;
+    } else if (is_number(option, "depth=", &value) && value <= UINT32_MAX)
         tuning.cache_depth = (uint32_t)value;
     else if (is_number(option, "sample=", &value) && value <= UINT32_MAX)
         tuning.sample_rate = (uint32_t)value;
     else
         return false;
-    return heap_tune(&tuning) == MM_OK;
+    if (heap_tune(&tuning) != MM_OK)
+        return false;
+    reserve_is_fixed = fixed;
+    return true;
 }
 
 static void read_option(const char *option)
@@ -105,12 +110,9 @@ static void explain_faults(void)
         sigaction(SIGSEGV, &action, NULL);
 }
 
-void options_init(void)
+static void options_read(const char *wishes)
 {
     char text[OPTIONS_BYTES];
-    const char *wishes = secure_getenv("QUICKLIME_MALLOC");
-    if (wishes == NULL || wishes[0] == '\0')
-        return;
     if (strlen(wishes) >= sizeof text) {
         say("QUICKLIME_MALLOC: it is longer than %zu bytes", sizeof text - 1);
         return;
@@ -122,10 +124,17 @@ void options_init(void)
     explain_faults();
 }
 
+/* Without wishes the heap starts when something is allocated: many a program never does. What is to be
+ * told of threads and forks does not wait for that, as the program may ask for the same. */
 __attribute__((constructor)) static void begin(void)
 {
+    threads_init();
+    fork_init();
+    const char *wishes = secure_getenv("QUICKLIME_MALLOC");
+    if (wishes == NULL || wishes[0] == '\0')
+        return;
     thread_exit(!thread_is_cpu() && thread_enter());
-    options_init();
+    options_read(wishes);
 }
 
 /* --- At the end ------------------------------------------------------------------------------------ */

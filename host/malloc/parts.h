@@ -11,6 +11,7 @@
 
 #include "mm/addr.h"
 #include "mm/cpu.h"
+#include "mm/hhdm.h"
 #include "status.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -43,6 +44,12 @@ bool machine_grow(uint64_t known);
 /* Room for the share of a CPU, zeroed. */
 struct mm_cpu *machine_share(unsigned cpu);
 
+/* Empty slabs and runs that are freed may stay with the threads, so many pages of all of them together,
+ * but at least CONFIG_HEAP_RESERVE_PAGES with each: what is given back to the frames, Linux gets back only after
+ * a while, and what comes from there may have to come from Linux. Unless the program's user wants it otherwise. */
+#define RESERVE_ALL 1024u
+extern bool reserve_is_fixed;
+
 /* --- threads.c ----------------------------------------------------------------------------------- */
 
 /* True if the calling thread has a CPU of its own, as nearly always. */
@@ -50,6 +57,9 @@ static inline bool thread_is_cpu(void)
 {
     return likely(port_mm_cpu() != &mm_cpu_none);
 }
+
+/* Be told of threads that end, from now on; else from the first allocation on. */
+void threads_init(void);
 
 /* Around what a thread without a CPU does: it gets one, or for so long, if thread_enter returns true,
  * the common one, which thread_exit has to give back. */
@@ -70,8 +80,26 @@ unsigned threads_most(void);  /* at any time */
 /* --- give_back.c --------------------------------------------------------------------------------- */
 
 /* Give all free memory back to Linux, but for runs of a few frames. Returns the number of frames. The
- * caller holds threads_lock. */
+ * caller holds the registry. */
 uint64_t give_back_all(void);
+
+/* Now and then much that is free is given back: called where the heap goes a long way, by a CPU that
+ * holds no lock. */
+#define GIVE_BACK_CALLS 256u
+extern _Thread_local uint32_t give_back_calls;
+void give_back_look(void);
+
+/* There are several threads now; the last but one is about to leave, as a CPU that has nothing in hand any
+ * more. What is left then goes at once, as perhaps nobody comes by for long; but not if threads come
+ * and go all the time, who would want it back. The caller holds the registry. */
+void give_back_begin(void);
+void give_back_left(void);
+
+static inline void give_back_pass(void)
+{
+    if (unlikely(++give_back_calls % GIVE_BACK_CALLS == 0))
+        give_back_look();
+}
 
 /* --- recycle.c ----------------------------------------------------------------------------------- */
 
@@ -81,7 +109,15 @@ void *recycle_alloc(size_t bytes, const struct heap_want *want);
 void recycle_free(void *p);
 
 /* Misuse if p is kept: for the calls that look into what the heap takes for live. */
-void recycle_check(const char *call, const void *p);
+void recycle_look(const char *call, const void *p);
+static inline void recycle_check(const char *call, const void *p)
+{
+    if (unlikely(!hhdm_contains(p)))
+        recycle_look(call, p);
+}
+
+/* True if realloc may leave p as it is for so many bytes, as it was given more than was asked for. */
+bool recycle_stays(const void *p, size_t bytes);
 
 void recycle_end(void);     /* free them all */
 size_t recycle_bytes(void); /* that are kept */
@@ -98,7 +134,8 @@ mm_status_t frames_free(paddr_t base, uint64_t nframes);
 
 /* --- fork.c -------------------------------------------------------------------------------------- */
 
-/* Have every fork wait until the heap is at rest. Once. */
+/* Have every fork wait until the heap is at rest. What others have asked for before, comes to pass while
+ * it may not be called: so this is to be early. The second time nothing happens. */
 void fork_init(void);
 
 /* --- port.c -------------------------------------------------------------------------------------- */
@@ -112,10 +149,5 @@ extern _Thread_local uint32_t port_self;
 
 /* Ask Linux for the barrier on all threads. Aborts with a sentence if it has none. */
 void port_init(void);
-
-/* --- options.c ----------------------------------------------------------------------------------- */
-
-/* Read QUICKLIME_MALLOC. Once, in the constructor. */
-void options_init(void);
 
 #endif

@@ -3,7 +3,8 @@
  *
  * A range comes from Linux and goes back there, and each of its pages costs a fault when it is used:
  * more than all else that is done for it. So the last few are kept for who wants one of about
- * that size and does not want zeros. */
+ * that size and does not want zeros. What grows may have one that is much larger: it has memory
+ * already, and what has grown over a MiB will probably grow on, as what was there before did. */
 #include <pthread.h>
 #include <time.h>
 
@@ -12,10 +13,12 @@
 #include "mm/hhdm.h"
 #include "parts.h"
 
-#define KEPT_MOST        16u
-#define KEPT_BYTES       (32ull << 20) /* all together */
-#define KEPT_NS          1000000000ull /* when they are looked at */
-#define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 2)
+#define KEPT_MOST   16u
+#define KEPT_BYTES  (32ull << 20) /* all together */
+#define KEPT_NS     1000000000ull /* when they are looked at */
+#define ROOMY_MOST  64u
+#define ROOMY_BYTES (32ull << 20) /* that all of those have and did not ask for */
+#define ROOMY_TIMES 4             /* so many times larger than was asked for, at most */
 
 static struct {
     pthread_mutex_t mutex;
@@ -26,6 +29,12 @@ static struct {
     } ranges[KEPT_MOST]; /* the oldest first */
     unsigned count;
     size_t bytes;
+    struct roomy {
+        const void *p;
+        size_t spare;
+    } roomy[ROOMY_MOST]; /* live ranges that were too large for who wanted them */
+    unsigned nroomy;
+    size_t spare; /* of all of them */
 } kept = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t now_ns(void)
@@ -62,18 +71,48 @@ static bool has(const void *p)
     return false;
 }
 
+/* The caller holds the mutex. */
+static struct roomy *find_roomy(const void *p)
+{
+    for (unsigned i = 0; i < kept.nroomy; i++)
+        if (kept.roomy[i].p == p)
+            return &kept.roomy[i];
+    return NULL;
+}
+
+/* NULL: there is nothing to forget. The caller holds the mutex. */
+static void forget_roomy(struct roomy *r)
+{
+    if (r == NULL)
+        return;
+    kept.spare -= r->spare;
+    *r = kept.roomy[--kept.nroomy];
+}
+
 /* The smallest that is large enough; NULL: there is none. */
-static void *take_fitting(size_t bytes)
+static void *take_fitting(size_t bytes, bool grows)
 {
     void *p = NULL;
     unsigned best = KEPT_MOST;
     pthread_mutex_lock(&kept.mutex);
+    size_t most = bytes + bytes / 2, times = ROOMY_TIMES * bytes;
+    if (grows && kept.nroomy < ROOMY_MOST) {
+        size_t rest = bytes + (kept.spare < ROOMY_BYTES ? ROOMY_BYTES - kept.spare : 0);
+        rest = rest < times ? rest : times;
+        most = rest < most ? most : rest;
+    }
     for (unsigned i = 0; i < kept.count; i++)
-        if (FITS(kept.ranges[i].bytes, bytes) &&
+        if (kept.ranges[i].bytes >= bytes && kept.ranges[i].bytes <= most &&
             (best == KEPT_MOST || kept.ranges[i].bytes < kept.ranges[best].bytes))
             best = i;
-    if (best != KEPT_MOST)
+    if (best != KEPT_MOST) {
+        size_t spare = kept.ranges[best].bytes - bytes;
         p = take(best);
+        if (spare > bytes / 2) {
+            kept.roomy[kept.nroomy++] = (struct roomy){p, spare};
+            kept.spare += spare;
+        }
+    }
     pthread_mutex_unlock(&kept.mutex);
     return p;
 }
@@ -85,7 +124,7 @@ void *recycle_alloc(size_t bytes, const struct heap_want *want)
     void *p = NULL;
     if (bytes <= KEPT_BYTES &&
         (want == NULL || (want->align <= FRAME_BYTES && (want->flags & HEAP_ZERO) == 0)))
-        p = take_fitting(bytes);
+        p = take_fitting(bytes, want != NULL && (want->flags & LARGE_GROWS) != 0);
     if (p == NULL)
         p = core_alloc(bytes, want);
     if (p == NULL && recycle_bytes() != 0) { /* what is kept may be what is missing */
@@ -108,6 +147,7 @@ void recycle_free(void *p)
     size_t bytes = large.pages * FRAME_BYTES;
     pthread_mutex_lock(&kept.mutex);
     bool twice = has(p);
+    forget_roomy(find_roomy(p));
     if (!twice) {
         uint64_t ns = now_ns();
         while ((old[n] = take_old(ns, bytes)) != NULL)
@@ -122,9 +162,9 @@ void recycle_free(void *p)
         core_free(old[--n]);
 }
 
-void recycle_check(const char *call, const void *p)
+void recycle_look(const char *call, const void *p)
 {
-    if (hhdm_contains(p) || recycle_bytes() == 0)
+    if (recycle_bytes() == 0)
         return;
     pthread_mutex_lock(&kept.mutex);
     bool freed = has(p);
@@ -134,6 +174,26 @@ void recycle_check(const char *call, const void *p)
     bool common = thread_enter();
     heap_misuse(call, p, "is freed already");
     thread_exit(common);
+}
+
+bool recycle_stays(const void *p, size_t bytes)
+{
+    struct large large;
+    if (hhdm_contains(p) || __atomic_load_n(&kept.nroomy, __ATOMIC_RELAXED) == 0 ||
+        !large_find(p, &large))
+        return false;
+    size_t has = large.pages * FRAME_BYTES;
+    bool stays = bytes <= has && bytes >= has / (2 * ROOMY_TIMES);
+    pthread_mutex_lock(&kept.mutex);
+    struct roomy *r = find_roomy(p);
+    if (r != NULL && stays) {
+        kept.spare = kept.spare - r->spare + (has - bytes);
+        r->spare = has - bytes;
+    } else {
+        forget_roomy(r);
+    }
+    pthread_mutex_unlock(&kept.mutex);
+    return r != NULL && stays;
 }
 
 void recycle_end(void)

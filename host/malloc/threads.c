@@ -9,9 +9,10 @@
 
 #include <pthread.h>
 
+#include "../../mm/pmm/state.h"
 #include "mm/heap.h"
-#include "mm/pmm.h"
 #include "mm/port.h"
+#include "../../mm/heap/share.h"
 
 #define COMMON (CONFIG_CPUS_MAX - 1) /* the number of the common CPU */
 
@@ -24,16 +25,27 @@ static _Thread_local enum thread_state state;
 
 static struct {
     pthread_mutex_t mutex; /* of the rest; held while a thread comes or goes */
-    uint64_t used[CONFIG_CPUS_MAX / 64];
-    struct mm_cpu *shares[CONFIG_CPUS_MAX]; /* NULL: there was never a CPU of that number */
-    unsigned count, most;
     bool started;
+    bool has_key; /* the program has left us one */
     pthread_key_t key;
+    uint64_t used[CONFIG_CPUS_MAX / 64];
+    unsigned count, most;
 } threads = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_mutex_t common_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- Numbers --------------------------------------------------------------------------------------- */
+
+bool reserve_is_fixed;
+
+/* As many threads share it as there are now. */
+static void divide_reserve(void)
+{
+    uint32_t each = RESERVE_ALL / (threads.count == 0 ? 1 : threads.count);
+    if (!reserve_is_fixed)
+        SLAB_SET(heap_tuning.reserve_pages,
+                 each > CONFIG_HEAP_RESERVE_PAGES ? each : CONFIG_HEAP_RESERVE_PAGES);
+}
 
 /* The lowest that is free: what it has in hand is warm. */
 static unsigned take_number(void)
@@ -47,6 +59,7 @@ static unsigned take_number(void)
         threads.used[w] |= 1ull << bit;
         threads.count++;
         threads.most = threads.count > threads.most ? threads.count : threads.most;
+        divide_reserve();
         return w * 64 + bit;
     }
     return NO_CPU;
@@ -56,16 +69,15 @@ static void free_number(unsigned cpu)
 {
     threads.used[cpu / 64] &= ~(1ull << cpu % 64);
     threads.count--;
+    divide_reserve();
 }
 
 static void be(unsigned cpu)
 {
-    if (threads.shares[cpu] == NULL) {
-        threads.shares[cpu] = machine_share(cpu);
-        mm_cpu_place(cpu, threads.shares[cpu]);
-    }
+    if (pmm.caches[cpu] == NULL) /* there was never a CPU of that number */
+        mm_cpu_place(cpu, machine_share(cpu));
     port_self = cpu;
-    port_set_mm_cpu(threads.shares[cpu]);
+    port_set_mm_cpu(mm_cpu_of(pmm.caches[cpu]));
 }
 
 static void be_nobody(void)
@@ -74,12 +86,17 @@ static void be_nobody(void)
     port_self = NO_CPU;
 }
 
-/* What the CPU that we are has in hand becomes everybody's, and its number free. */
+/* What the CPU that we are has in hand becomes everybody's. */
+static void give_up(void)
+{
+    heap_leave_cpu();
+    pmm_leave();
+}
+
+/* And its number free. */
 static void leave(void)
 {
     unsigned cpu = port_self;
-    heap_leave_cpu();
-    pmm_leave();
     be_nobody();
     free_number(cpu);
 }
@@ -92,6 +109,9 @@ static void thread_ends(void *unused)
 {
     (void)unused;
     pthread_mutex_lock(&threads.mutex);
+    give_up();
+    if (threads.count == 2)
+        give_back_left();
     leave();
     state = THREAD_LEFT;
     pthread_mutex_unlock(&threads.mutex);
@@ -99,12 +119,32 @@ static void thread_ends(void *unused)
 
 /* --- Threads that come ------------------------------------------------------------------------------ */
 
+/* The caller holds the mutex. */
+static void make_key(void)
+{
+    threads.has_key = threads.has_key || pthread_key_create(&threads.key, thread_ends) == 0;
+}
+
+void threads_init(void)
+{
+    pthread_mutex_lock(&threads.mutex);
+    make_key();
+    pthread_mutex_unlock(&threads.mutex);
+}
+
 static void start(void)
 {
     machine_start();
-    threads.shares[take_number()] = port_mm_cpu();
-    pthread_key_create(&threads.key, thread_ends);
+    (void)take_number(); /* 0 */
+    make_key();          /* a constructor of another library was faster than ours */
     threads.started = true;
+}
+
+/* The thread's end will be known. May call malloc. */
+static bool has_an_end(void)
+{
+    return threads.has_key &&
+           pthread_setspecific(threads.key, &threads) == 0; /* anything but NULL */
 }
 
 /* False if there is no number left. */
@@ -122,13 +162,17 @@ static bool become_cpu(void)
             return false;
         }
         be(cpu);
+        if (threads.count == 2)
+            give_back_begin();
     }
     state = THREAD_CPU;
     pthread_mutex_unlock(&threads.mutex);
     if (first)
         fork_init();
-    pthread_setspecific(threads.key, &threads); /* anything but NULL; may call malloc */
-    return true;
+    if (has_an_end() || first) /* the first one is the program's, as a rule */
+        return true;
+    thread_ends(NULL); /* else the number would be lost */
+    return false;
 }
 
 bool thread_enter(void)
@@ -165,12 +209,16 @@ void threads_unlock(void)
 void threads_forget_others(void)
 {
     unsigned self = port_self;
-    for (unsigned cpu = 0; cpu < CONFIG_CPUS_MAX; cpu++) {
-        if (cpu == self || !(threads.used[cpu / 64] >> cpu % 64 & 1))
-            continue;
-        be(cpu);
-        leave();
-    }
+    for (unsigned w = 0; w < CONFIG_CPUS_MAX / 64; w++)
+        for (uint64_t rest = threads.used[w]; rest != 0; rest &= rest - 1) {
+            unsigned cpu = w * 64 + (unsigned)__builtin_ctzll(rest);
+            if (cpu == self)
+                continue;
+            be(cpu);
+            share_recover(share_self()); /* its thread may have been anywhere in a short way */
+            give_up();
+            leave();
+        }
     if (self != NO_CPU)
         be(self);
 }

@@ -20,8 +20,8 @@ def environment(preload, **more):
     return env
 
 
-def run(*argv, preload=True, limit=LIMIT, options=None, **more):
-    env = environment(preload)
+def run(*argv, preload=True, limit=LIMIT, options=None, env=None, **more):
+    env = env or environment(preload)
     if options is not None:
         env["QUICKLIME_MALLOC"] = options
     return subprocess.run(argv, env=env, timeout=limit, capture_output=True, **more)

@@ -1,7 +1,7 @@
 # Programs for tests/programs/: what runs on the heap as malloc. Included by the top-level Makefile.
 
 UNITS      := $(BUILD)/programs/units $(BUILD)/programs/units_new
-UNITS_OBJS := $(patsubst %,$(BUILD)/programs/%.o,units units_threads units_forks)
+UNITS_OBJS := $(patsubst %,$(BUILD)/programs/%.o,units units_threads units_forks units_start)
 
 $(BUILD)/programs/%.o: tests/programs/%.c tests/programs/units.h | setup-test
 	@mkdir -p $(@D)

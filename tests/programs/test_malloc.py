@@ -7,14 +7,15 @@ import signal
 
 import pytest
 
-from preload import BUILD, LIBRARY, PYTHON, counted, run
+from preload import BUILD, LIBRARY, PYTHON, counted, environment, run
 
 UNITS = os.path.join(BUILD, "programs", "units")
 
 
 @pytest.mark.parametrize("case", [
-    "sizes", "alignments", "errors", "reallocs", "zeros", "mixed", "memory_goes_back", "many_gigabytes",
-    "threads_one_after_another", "threads_at_once", "more_threads_than_cpus", "destructors_that_allocate",
+    "sizes", "alignments", "errors", "reallocs", "zeros", "mixed", "memory_goes_back", "memory_goes_back_by_and_by", "memory_goes_back_with_threads",
+    "large_objects_go_back", "growing_objects", "many_gigabytes",
+    "grown_again", "threads_one_after_another", "threads_at_once", "more_threads_than_cpus", "destructors_that_allocate",
     "frees_by_others", "fork_storm", "forks_at_once", "fork_in_a_fork", "spawns"])
 def test_unit(case, tmp_path):
     figures = tmp_path / "figures"
@@ -33,6 +34,18 @@ def test_the_units_hold_for_glibc_too(case):
 def test_every_form_of_new_and_delete():
     done = run(UNITS + "_new")
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"ok new: ")
+
+
+@pytest.mark.parametrize("case", ["handlers_of_forks", "all_keys_are_taken"])
+def test_what_a_program_asks_for_before_it_allocates_goes_well(case):
+    done = run(UNITS, case)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"ok " + case.encode())
+
+
+@pytest.mark.parametrize("case", ["closed_library", "library_without_a_key"])
+def test_the_library_may_be_loaded_late(case):
+    done = run(UNITS, case, preload=False, env=environment(False, LIBRARY=LIBRARY))
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"ok " + case.encode())
 
 
 @pytest.mark.parametrize("case, words", [
@@ -92,6 +105,12 @@ def test_a_limit_of_address_space_leaves_a_smaller_heap(kib, what):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"20000\n", b"")
 
 
+def test_half_of_a_limit_is_for_the_heap():
+    program = "x = [bytes(1000) for _ in range(500000)]; print(len(x))"
+    done = run(PYTHON, "-S", "-c", program, preexec_fn=limited(2 << 20))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"500000\n", b"")
+
+
 def test_memory_that_is_out_is_an_error_not_an_end():
     program = ("x = []\ntry:\n while True: x.append(bytes(100000))\n"
                "except MemoryError: n = len(x); x = None\nprint(n > 500, len(bytes(100000)))")
@@ -100,9 +119,22 @@ def test_memory_that_is_out_is_an_error_not_an_end():
 
 
 def test_without_address_space_there_is_a_sentence():
-    done = run("/bin/true", preexec_fn=limited(40 << 10))
+    done = run("/bin/ls", preexec_fn=limited(40 << 10))
     assert done.returncode == -signal.SIGABRT
     assert done.stderr.startswith(b"quicklime: Linux gives no address space for 64 MiB")
+
+
+def faults(program, preload):
+    """Page faults of a whole run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    assert run(program, preload=preload).returncode == 0
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+
+@pytest.mark.parametrize("program, more", [("/bin/true", 25), ("/bin/ls", 70)]) # one allocates nothing, the other a little
+def test_the_start_of_a_program_touches_few_pages(program, more):
+    ours, theirs = (min(faults(program, preload) for _ in range(5)) for preload in (True, False))
+    assert 0 < ours <= theirs + more, (ours, theirs)
 
 
 def test_options():

@@ -5,6 +5,8 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MIB (1ull << 20)
@@ -232,7 +234,8 @@ void mixed(void)
 }
 
 /* What is free goes back to Linux when the program goes on. */
-void memory_goes_back(void)
+/* Returns how many kilobytes the process had meanwhile. */
+static long use_much(void)
 {
     enum { OBJECTS = 100000, BYTES = 2000 };
     static void *objects[OBJECTS];
@@ -246,8 +249,71 @@ void memory_goes_back(void)
     CHECK(full - before > OBJECTS / 1024 * BYTES);
     for (unsigned i = 0; i < OBJECTS; i++)
         free(objects[i]);
+    return full;
+}
+
+void memory_goes_back(void)
+{
+    long before = resident_kib(), full = use_much();
     malloc_trim(0);
     CHECK(resident_kib() - before < (full - before) / 4);
+}
+
+/* Without being told to, in a program that goes on with little. */
+void memory_goes_back_by_and_by(void)
+{
+    static void *objects[1000];
+    long before = resident_kib(), full = use_much();
+    time_t end = time(NULL) + 30;
+    while (resident_kib() - before >= (full - before) / 4) {
+        CHECK(time(NULL) < end);
+        for (unsigned i = 0; i < 10000; i++) {
+            void **object = &objects[random_below(1000)];
+            free(*object);
+            *object = malloc(random_below(8000));
+            CHECK(*object != NULL);
+        }
+        usleep(1000);
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        free(objects[i]);
+}
+
+/* At once, as those that are mapped by themselves do. */
+void large_objects_go_back(void)
+{
+    free(malloc(100));
+    long before = resident_kib();
+    for (size_t bytes = 33 * MIB; bytes < 400 * MIB; bytes *= 2) {
+        char *p = malloc(bytes);
+        CHECK(p != NULL);
+        memset(p, 1, bytes);
+        CHECK(resident_kib() - before > (long)(bytes >> 10));
+        free(p);
+        CHECK(resident_kib() - before < 4096);
+        p = malloc(bytes);
+        CHECK(p != NULL && p[0] == 0 && p[bytes - 1] == 0); /* Linux gives it anew */
+        free(p);
+    }
+}
+
+/* What grows may have what larger ones have left, but not many may at a time. */
+void growing_objects(void)
+{
+    enum { OBJECTS = 64 };
+    static void *objects[OBJECTS];
+    size_t spare = 0;
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        void *large = realloc(malloc(600000), 16 * MIB);
+        CHECK(large != NULL);
+        free(large);
+        objects[i] = realloc(malloc(600000), 4 * MIB + MIB / 8);
+        CHECK(objects[i] != NULL);
+        spare += malloc_usable_size(objects[i]) - (4 * MIB + MIB / 8);
+    }
+    CHECK(spare < 40 * MIB);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        free(objects[i]);
 }
 
 /* The heap grows beyond what it knows of at the start, by objects of which little is touched. */
@@ -335,6 +401,40 @@ void kept_ranges(void)
         free(all[i]);
 }
 
+static long faults(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_minflt;
+}
+
+/* What grows over a MiB gets the memory of what grew before: Linux need not give it again. */
+void grown_again(void)
+{
+    struct object o = {.seed = 7};
+    for (unsigned round = 0; round < 5; round++) {
+        long before = faults();
+        for (size_t bytes = MIB / 2; bytes < 4 * MIB; bytes += bytes / 8)
+            resize(&o, bytes);
+        CHECK(object_is_whole(&o));
+        CHECK(round == 0 || faults() - before < 100);
+        if (round % 2 == 0) { /* it need not grow on */
+            resize(&o, 3 * MIB);
+            CHECK(object_is_whole(&o));
+            resize(&o, MIB / 4);
+            CHECK(object_is_whole(&o) && malloc_usable_size(o.p) < MIB);
+        }
+        free(o.p);
+        o = (struct object){.seed = 7};
+        struct object other = {
+            .seed = 9}; /* of what was freed: as large as it is now, and still whole */
+        resize(&other, 4 * MIB);
+        resize(&other, 5 * MIB);
+        CHECK(object_is_whole(&other));
+        free(other.p);
+    }
+}
+
 /* No instruction would fault again. */
 void sent_fault(void)
 {
@@ -369,6 +469,14 @@ static const struct {
     CASE(zeros),
     CASE(mixed),
     CASE(memory_goes_back),
+    CASE(memory_goes_back_by_and_by),
+    CASE(memory_goes_back_with_threads),
+    CASE(large_objects_go_back),
+    CASE(growing_objects),
+    CASE(handlers_of_forks),
+    CASE(all_keys_are_taken),
+    CASE(closed_library),
+    CASE(library_without_a_key),
     CASE(many_gigabytes),
     CASE(threads_one_after_another),
     CASE(threads_at_once),
@@ -387,6 +495,7 @@ static const struct {
     CASE(freed_realloc),
     CASE(freed_size),
     CASE(kept_ranges),
+    CASE(grown_again),
     CASE(sent_fault),
     CASE(use_after_free),
 };

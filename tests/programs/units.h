@@ -47,7 +47,10 @@ void frees_by_others(void);
 void fork_storm(void), forks_at_once(void), fork_in_a_fork(void), spawns(void);
 void many_gigabytes(void);
 void double_free(void), foreign_free(void), interior_free(void), freed_realloc(void),
-    freed_size(void), kept_ranges(void), sent_fault(void), use_after_free(void),
-    memory_goes_back(void);
+    freed_size(void), kept_ranges(void), grown_again(void), sent_fault(void), use_after_free(void),
+    memory_goes_back(void), memory_goes_back_by_and_by(void), large_objects_go_back(void),
+    memory_goes_back_with_threads(void), growing_objects(void);
+void handlers_of_forks(void), all_keys_are_taken(void), closed_library(void),
+    library_without_a_key(void);
 
 #endif

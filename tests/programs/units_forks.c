@@ -24,7 +24,8 @@ static void *allocate_until_told(void *seed)
         size_t bytes = random_below(random_below(100) == 0 ? 300000 : 2000);
         object_fill(o, malloc(bytes), bytes);
         void **place = &shared[random_below(KEPT)];
-        free(__atomic_exchange_n(place, malloc(random_below(500)), __ATOMIC_ACQ_REL));
+        bytes = random_below(random_below(20) == 0 ? 200000 : 500);
+        free(__atomic_exchange_n(place, malloc(bytes), __ATOMIC_ACQ_REL));
     }
     for (unsigned i = 0; i < OBJECTS; i++)
         object_free(&objects[i]);

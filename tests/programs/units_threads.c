@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 static pthread_t start(void *(*run)(void *), void *argument)
 {
@@ -176,6 +177,39 @@ void exit_of_a_newcomer(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     free(malloc(3000000)); /* is kept */
     join(start(leave, NULL));
+}
+
+/* --- Memory ----------------------------------------------------------------------------------------- */
+
+static void *use_much(void *unused)
+{
+    enum { OBJECTS = 30000, BYTES = 2000 };
+    void **objects = malloc(OBJECTS * sizeof *objects);
+    CHECK(objects != NULL);
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        objects[i] = malloc(BYTES);
+        CHECK(objects[i] != NULL);
+        memset(objects[i], 1, BYTES);
+    }
+    usleep(1500000);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        free(objects[i]);
+    free(objects);
+    return unused;
+}
+
+/* Nobody allocates any more when they have left. */
+void memory_goes_back_with_threads(void)
+{
+    enum { THREADS = 3 };
+    pthread_t threads[THREADS];
+    free(malloc(100));
+    long before = resident_kib();
+    for (unsigned i = 0; i < THREADS; i++)
+        threads[i] = start(use_much, NULL);
+    for (unsigned i = 0; i < THREADS; i++)
+        join(threads[i]);
+    CHECK(resident_kib() - before < THREADS * 60000 / 4);
 }
 
 /* --- Frees by others ----------------------------------------------------------------------------------- */
