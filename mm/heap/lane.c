@@ -53,12 +53,13 @@ void lane_settle(struct share *s, struct heap_lane *lane)
     uint32_t rate = SLAB_GET(heap_tuning.sample_rate);
     int64_t until = SLAB_GET(lane->until), taken = lane->armed - until;
     SLAB_SET(lane->allocations, lane->allocations + (uint64_t)taken);
-    s->until_sample -= taken;
+    bool sampled = lane_class(s, lane) < CLASS_SIZES; /* those of caches are not */
+    s->until_sample -= sampled ? taken : 0;
     if (rate == 0)
         until = INT32_MAX;
     else if (until <= 0 || until > s->until_sample)
         until = s->until_sample > 0 && s->until_sample < rate ? s->until_sample : rate;
-    SLAB_SET(lane->armed, share_wants_sample(s) ? 0 : (int32_t)until);
+    SLAB_SET(lane->armed, sampled && share_wants_sample(s) ? 0 : (int32_t)until);
     SLAB_SET(lane->until, lane->armed);
 }
 

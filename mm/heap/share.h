@@ -196,7 +196,8 @@ void lane_limit(struct share *s, struct heap_lane *lane);
 /* Give the lane's own frames back; nothing is at hand, or never will be asked for. */
 void lane_drop(struct share *s, struct heap_lane *lane);
 
-/* Count what was taken, and let the lane go its short way again, unless a sample is due. */
+/* Count what was taken, and let the lane go its short way again, unless one of its objects is to be
+ * sampled. */
 void lane_settle(struct share *s, struct heap_lane *lane);
 
 /* --- refill.c ------------------------------------------------------------------------------------ */

@@ -1,8 +1,10 @@
 /* What a CPU has at hand: whose it is when its slab goes, that it is found when there is no memory, and
  * that what is taken is counted and sampled. */
+#include "../../mm/heap/object_cache.h"
 #include "../../mm/heap/sample.h"
 #include "../../mm/heap/shared.h"
 #include "heap_rig.h"
+#include "mm/object_cache.h"
 
 #define SLAB_OF(p) page_map_find(page_map_offset(p))
 #define OBJECT     2048u
@@ -290,6 +292,27 @@ static void another_cpu_samples_at_a_new_rate_once_it_goes_the_long_way(void **s
     tune_rate(0);
 }
 
+/* Nor do they wait for somebody who has one sampled. */
+static void objects_of_caches_are_not_sampled(void **state)
+{
+    (void)state;
+    const struct object_cache_want want = {.name = "unsampled", .bytes = 64};
+    struct object_cache *cache;
+    assert_int_equal(MM_OK, object_cache_create(&want, &cache));
+    tune_rate(16);
+    uint64_t before = totals().samples;
+    const struct heap_lane *lane = &share_self()->lanes[object_cache_class(cache)];
+    unsigned closed = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        object_cache_free(cache, object_cache_alloc(cache));
+        closed += lane->until <= 0;
+    }
+    assert_in_range(closed, 0, 1000 / 16);
+    assert_int_equal(before, totals().samples);
+    tune_rate(0);
+    assert_int_equal(0, object_cache_destroy(cache));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +324,7 @@ int main(void)
         TEST(the_next_sample_of_a_class_is_not_late),
         TEST(what_was_not_counted_for_long_is_not_sampled_at_once),
         TEST(another_cpu_samples_at_a_new_rate_once_it_goes_the_long_way),
+        TEST(objects_of_caches_are_not_sampled),
     };
     return cmocka_run_group_tests_name("what is at hand", tests, NULL, NULL);
 }
